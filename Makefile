@@ -1,0 +1,46 @@
+# Everything a newcomer needs is two commands: `make demo` and `make test`. Both set the rest up.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.set-up
+
+.PHONY: help setup demo test check fmt bench protos docs
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv with the command line and every tool in it
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --upgrade --progress-bar on pip
+	$(BIN)/python -m pip install --progress-bar on -e '.[dev]'
+	@touch $(STAMP)
+
+demo: setup ## a real Envoy, a real small model, about eight exchanges and a table (KEEP=1 leaves it up)
+	$(BIN)/sluicegate demo $(if $(KEEP),--keep)
+
+test: setup ## every test; the ones that need Envoy start it
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+check: setup ## ruff, mypy, layers, policies, and Envoy's own opinion of every file in envoy/static
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sluicegate check --strict policies/*.yaml
+	for file in envoy/static/*.yaml; do $(BIN)/envoy --mode validate --log-level error -c $$file || exit 1; done
+
+fmt: setup ## format the code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: setup ## what a request and an event cost, as CPU time
+	$(BIN)/python -m tests.bench
+
+protos: setup ## generate the protobuf messages from protos/
+	bash protos/generate.sh
+
+docs: setup ## generate what the documents quote from the code
+	$(BIN)/python docs/generate.py

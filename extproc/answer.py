@@ -1,0 +1,82 @@
+"""The answer of one exchange: a dialect's decoder, the policy's judgement, and the filter between them.
+
+What lives here: what a Session needs of its answer, once its headers are known. What must not: the order of events,
+HTTP statuses of refusals, body modes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from extproc.body import BodyFilter
+from extproc.chat import ChatRequest, Denial, ToolCall
+from extproc.dialects.base import Dialect
+from extproc.policy import engine
+from extproc.policy.channel import ChannelScan, open_channel
+from extproc.policy.compiler import CompiledPolicy
+from extproc.policy.decision import Decision, Finding
+
+_AS_ONE_TEXT: Final = 599  # a status that makes any dialect read the body as one text
+
+
+class Answer:
+    """One answer being filtered. ``streams``: its frames leave one by one; otherwise it is decided whole.
+
+    ``request`` is None for an answer that came before the verdict: Envoy's own, or an upstream's refusal of the
+    headers. It is read as one text.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        request: ChatRequest | None,
+        status: int,
+        content_type: str,
+        policy: CompiledPolicy,
+        decision_id: str,
+    ) -> None:
+        if request is None:
+            request, status = ChatRequest(dialect.name, model="", stream=False, document={}), _AS_ONE_TEXT
+        self._decoder: Final = dialect.decoder(request, status, content_type, policy.limits.response_bytes)
+        self._filter: Final = BodyFilter(self._decoder, _Judge(policy, decision_id), policy.limits.held_bytes)
+        self._policy: Final = policy
+        self._decision_id: Final = decision_id
+        self.streams: Final = self._decoder.streams
+
+    def feed(self, data: bytes, end: bool) -> tuple[bytes, Denial | None]:
+        """Take the next bytes; return those that may leave, and why nothing after them may, if so."""
+        out = self._filter.feed(data, end)
+        if self._filter.broken:
+            return out, engine.unreadable_answer(self._policy, self._filter.broken, self._decision_id)
+        return out, self._filter.cut
+
+    def cutoff(self, denial: Denial) -> bytes:
+        """The last frames that end this answer visibly and well-formed; for a document, a whole one."""
+        return self._decoder.cutoff(denial, self._filter.closed)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found so far, in order of discovery."""
+        return self._filter.findings
+
+    @property
+    def held_bytes_max(self) -> int:
+        """The most bytes that ever waited for a decision."""
+        return self._filter.held_bytes_max
+
+
+class _Judge:
+    """The policy as one exchange's BodyFilter asks it."""
+
+    def __init__(self, policy: CompiledPolicy, decision_id: str) -> None:
+        self._policy: Final = policy
+        self._decision_id: Final = decision_id
+
+    def open_channel(self, scope: str) -> ChannelScan | None:
+        return open_channel(self._policy, scope)
+
+    def call(self, call: ToolCall) -> Decision:
+        return engine.judge_call(self._policy, call, self._decision_id)
+
+    def denial(self, finding: Finding) -> Denial:
+        return engine.finding_denied(self._policy, finding, self._decision_id)

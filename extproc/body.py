@@ -1,0 +1,282 @@
+"""The body of an answer: bytes in, the bytes that may leave out. ``BodyFilter.feed(data, end) -> bytes``.
+
+What lives here: the frame queue, the text of each channel mapped back to the frames that carried it, and the holding of
+tool calls. What must not: body modes, JSON, API names, policy rules.
+
+Three rules order everything:
+
+1. A frame leaves whole, when all text in it is settled and all tool calls that it carries a piece of are allowed.
+2. Frames that share a choice leave in order. A frame that names no choice waits for everything before it.
+3. A frame that was not edited leaves as the very bytes that came.
+
+Text is edited where it sat: a finding that spans several deltas puts its marker where it begins and empties the rest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from extproc.chat import CHANNEL_SCOPES, CallDelta, Channel, Denial, Edit, Frame, Json, Malformed, TextDelta, ToolCall
+from extproc.dialects.base import Decoder
+from extproc.policy.channel import ChannelScan, Redaction
+from extproc.policy.decision import Action, Decision, Finding
+from extproc.strict_json import read_answer
+
+
+class _Cut(Exception):  # noqa: N818 - an outcome that unwinds to ``feed``, not an error
+    """The answer ends here by policy."""
+
+    def __init__(self, denial: Denial) -> None:
+        super().__init__(denial.rule)
+        self.denial = denial
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """A frame in the queue. ``pending`` counts what it waits for: unsettled deltas and undecided calls."""
+
+    frame: Frame
+    pending: int = 0
+    pieces: dict[int, list[tuple[int, int, str]]] = field(default_factory=dict)  # delta index -> (start, end, text)
+    edits: list[Edit] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Placement:
+    """Where one delta's text lies in its channel: code points ``[start, end)``."""
+
+    held: _Held
+    delta: int
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Text:
+    """One channel: its scan, how much was fed, and the deltas that are not settled yet."""
+
+    scan: ChannelScan
+    fed: int = 0
+    final: bool = False
+    waiting: deque[_Placement] = field(default_factory=deque)
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool call that is still being gathered."""
+
+    name: str = ""
+    arguments: str = ""
+    pieces: list[tuple[_Held, CallDelta]] = field(default_factory=list)
+
+
+class Judge(Protocol):
+    """What the filter asks of the policy, for one exchange."""
+
+    def open_channel(self, scope: str) -> ChannelScan | None:
+        """A scan of one response scope, or None where no rule reads it."""
+        ...
+
+    def call(self, call: ToolCall) -> Decision:
+        """Decide on a complete tool call."""
+        ...
+
+    def denial(self, finding: Finding) -> Denial:
+        """Phrase the refusal for a finding that denies."""
+        ...
+
+
+class BodyFilter:
+    """Filters one answer. Owned by one Session; call ``feed`` until ``end``, then look at ``findings``."""
+
+    def __init__(self, decoder: Decoder, judge: Judge, held_bytes: int) -> None:
+        self.findings: list[Finding] = []
+        self.cut: Denial | None = None  # why the policy ended the answer
+        self.broken = ""  # why the answer cannot be read on: malformed, or too much of it held
+        self.closed: frozenset[int] = frozenset()
+        self.held_bytes_max = 0
+        self._decoder: Final = decoder
+        self._judge: Final = judge
+        self._limit: Final = held_bytes
+        self._queue: deque[_Held] = deque()
+        self._texts: dict[Channel, _Text | None] = {}
+        self._calls: dict[tuple[int, int], _Call] = {}
+
+    def feed(self, data: bytes, end: bool) -> bytes:
+        """Take the next bytes of the body and return the bytes that may leave now.
+
+        What is returned in total, and in what order, depends on the bytes alone, never on how they were cut. Once
+        ``cut`` or ``broken`` is set, what is returned still leaves, but nothing after it may.
+        """
+        out: list[bytes] = []
+        try:
+            for frame in self._decoder.feed(data, end):
+                self._take(frame)
+                self._release(out)
+                self._check_held()
+            if end:
+                self._finish(None)
+                self._release(out)
+        except _Cut as cut:
+            self.cut = cut.denial
+            self._release(out)
+        except Malformed as why:
+            self.broken = str(why)
+        return b"".join(out)
+
+    def _check_held(self) -> None:
+        held_bytes = sum(len(held.frame.raw) for held in self._queue)
+        self.held_bytes_max = max(self.held_bytes_max, held_bytes)
+        if self._decoder.streams and held_bytes > self._limit:
+            raise Malformed("too much of it waits for a decision")
+
+    # ---- a frame comes in ----
+
+    def _take(self, frame: Frame) -> None:
+        held = _Held(frame)
+        self._queue.append(held)  # before anything can cut: what was taken is accounted for
+        for index, delta in enumerate(frame.deltas):
+            self._take_text(held, index, delta)
+        for piece in frame.calls:
+            self._take_call(held, piece)
+        for choice in frame.closes:
+            self._finish(choice)
+        if frame.end:
+            self._finish(None)
+
+    def _take_text(self, held: _Held, index: int, delta: TextDelta) -> None:
+        text = self._text_of(delta.channel)
+        if text is None:
+            return
+        if text.final:
+            if delta.text:
+                raise Malformed("text after the end of its choice")
+            return
+        start = text.fed
+        text.fed += len(delta.text)
+        text.waiting.append(_Placement(held, index, start, text.fed))
+        held.pending += 1
+        self._apply(text, text.scan.feed(delta.text, False))
+
+    def _text_of(self, channel: Channel) -> _Text | None:
+        try:
+            return self._texts[channel]
+        except KeyError:
+            scan = self._judge.open_channel(CHANNEL_SCOPES[channel[1]])
+            text = self._texts[channel] = None if scan is None else _Text(scan)
+            return text
+
+    def _take_call(self, held: _Held, piece: CallDelta) -> None:
+        key = (piece.choice, piece.index)
+        call = self._calls.setdefault(key, _Call())
+        call.name += piece.name
+        call.arguments += piece.arguments
+        call.pieces.append((held, piece))
+        held.pending += 1
+        if piece.whole:
+            self._decide_call(key)
+
+    def _finish(self, choice: int | None) -> None:
+        """Nothing more comes for this choice (None: for any): settle its texts, decide its calls."""
+        for channel, text in self._texts.items():
+            if text is not None and not text.final and choice in (None, channel[0]):
+                text.final = True
+                self._apply(text, text.scan.feed("", True))
+        for key in [key for key in self._calls if choice in (None, key[0])]:
+            self._decide_call(key)
+
+    # ---- decisions ----
+
+    def _apply(self, text: _Text, redactions: list[Redaction]) -> None:
+        for redaction in redactions:
+            found = redaction.finding
+            if found is not None:
+                self.findings.append(found)
+                if found.action is Action.DENY and not found.monitored:
+                    self._settle(text, redaction.start)
+                    raise _Cut(self._judge.denial(found))
+            if redaction.replacement is not None:
+                self._place(text, redaction.start, redaction.end, redaction.replacement)
+        self._settle(text, text.scan.settled)
+
+    @staticmethod
+    def _settle(text: _Text, settled: int) -> None:
+        waiting = text.waiting
+        while waiting and waiting[0].end <= settled:
+            waiting.popleft().held.pending -= 1
+
+    @staticmethod
+    def _place(text: _Text, start: int, end: int, replacement: str) -> None:
+        """Note an edit with each delta that it touches: the replacement with the first, nothing with the rest."""
+        for placement in text.waiting:
+            if placement.start >= end:
+                return
+            if placement.end <= start:
+                continue
+            cut = (max(start - placement.start, 0), min(end, placement.end) - placement.start, replacement)
+            placement.held.pieces.setdefault(placement.delta, []).append(cut)
+            replacement = ""
+
+    def _decide_call(self, key: tuple[int, int]) -> None:
+        call = self._calls.pop(key)
+        decision = self._judge.call(ToolCall(call.name, call.arguments, choice=key[0], index=key[1]))
+        self.findings.extend(decision.findings)
+        if decision.denial is not None:
+            raise _Cut(decision.denial)
+        arguments = next((edit.value for edit in decision.edits if edit.path == ()), None)
+        for held, piece in call.pieces:
+            held.pending -= 1
+            if isinstance(arguments, str):
+                value: Json = read_answer(arguments.encode()) if piece.structured else arguments
+                held.edits.append(Edit(piece.arguments_path, value))
+                arguments = ""  # the first piece carries it all
+
+    # ---- frames go out ----
+
+    def _release(self, out: list[bytes]) -> None:
+        """Give up every frame that may leave: ready, and behind no held frame of a choice that it speaks of."""
+        queue = self._queue
+        kept: deque[_Held] = deque()
+        blocked: set[int] = set()
+        while queue:
+            held = queue.popleft()
+            choices = held.frame.choices
+            if held.pending or (kept if choices is None else not blocked.isdisjoint(choices)):
+                kept.append(held)
+                if choices is None:  # a barrier that waits holds up everything behind it
+                    break
+                blocked.update(choices)
+            else:
+                out.append(self._render(held))
+                self.closed = self.closed.union(held.frame.closes)
+        kept.extend(queue)
+        self._queue = kept
+
+    @staticmethod
+    def _render(held: _Held) -> bytes:
+        if not held.pieces and not held.edits:
+            return held.frame.raw
+        edits = list(held.edits)
+        edited_choices = {held.frame.deltas[index].channel[0] for index in held.pieces}
+        for index, delta in enumerate(held.frame.deltas):
+            pieces = held.pieces.get(index)
+            if delta.drop:
+                # A copy of the text leaves with no edited original, even where its own scan saw nothing.
+                if pieces or delta.channel[0] in edited_choices:
+                    edits.append(Edit(delta.path, None))
+            elif pieces:
+                edits.append(Edit(delta.path, _rewrite(delta.text, pieces)))
+        return held.frame.render(edits)
+
+
+def _rewrite(text: str, pieces: list[tuple[int, int, str]]) -> str:
+    """Replace ``[start, end)`` pieces, which are in order and do not overlap."""
+    out: list[str] = []
+    at = 0
+    for start, end, replacement in pieces:
+        out += (text[at:start], replacement)
+        at = end
+    out.append(text[at:])
+    return "".join(out)

@@ -1,0 +1,279 @@
+"""``sluicegate up``: the policy server and a real Envoy in front of an upstream, in one command.
+
+They start together, a request must pass through both before anything is announced, and they end together: on Ctrl-C or
+SIGTERM what is under way may finish; where one of them dies the other goes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import queue
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from extproc.cli.init import model_warnings, starter_policy
+from extproc.cli.up_report import Report, show
+from extproc.runtime.assets import asset
+from extproc.runtime.envoy_config import Plan, Upstream, parse_upstream, render
+from extproc.runtime.envoy_process import (
+    Child,
+    ConfigRejected,
+    EnvoyAdmin,
+    EnvoyMissing,
+    Exited,
+    Happening,
+    Happenings,
+    Ready,
+    Signalled,
+    drain,
+    find_envoy,
+    report_signals,
+    validate_config,
+)
+from extproc.runtime.store import LoadedPolicy, PolicyErrors, read_policy
+from extproc.runtime.transports.endpoint import Endpoint
+from extproc.runtime.upstream_probe import ProbeFailed, ServedModel, Unreachable, served_models
+
+TEMPLATE: Final = "envoy/static/envoy.yaml"
+DECISION_HEADER: Final = "x-sluicegate-decision-id"
+
+_READY: Final = "sluicegate: ready"
+_START_S: Final = 60.0
+_POLL_S: Final = 0.05
+_SERVER: Final = "the policy server"
+_ENVOY: Final = "Envoy"
+_MIN_BUFFER_BYTES: Final = 16 << 20
+
+
+class NotUp(Exception):  # noqa: N818 - what happened
+    """The gate did not come up, or did not stay up."""
+
+    def __init__(self, message: str, code: int = 70) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What to start, read and checked before anything starts."""
+
+    args: argparse.Namespace
+    envoy: Path
+    listen: Endpoint
+    upstream: Upstream
+    models: tuple[ServedModel, ...]
+    policy: Path
+    loaded: LoadedPolicy
+    folder: Path
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where the server's workers listen, one unix socket each."""
+        first = Endpoint(path=str(self.folder / "policy.sock"))
+        return tuple(first.of_worker(index) for index in range(self.args.workers))
+
+    @property
+    def admin_socket(self) -> str:
+        """Envoy's admin interface; nobody else can open the folder that it is in."""
+        return str(self.folder / "envoy.sock")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Name the arguments."""
+    parser.add_argument("--upstream", required=True, metavar="URL", help="the LLM server: http[s]://HOST[:PORT]")
+    parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="where clients connect")
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="default: the shipped one, with what is served now")
+    parser.add_argument("--admin", metavar="HOST:PORT", help="the server's /metrics and /healthz; default: none")
+    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes of the policy server")
+    parser.add_argument("--audit", default="-", metavar="FILE", help="audit lines; - is standard output")
+    parser.add_argument("--access-log", default="", metavar="FILE", help="Envoy's access log; default: none")
+    parser.add_argument("--upstream-http2", action="store_true", help="speak HTTP/2 to the upstream, also without TLS")
+    parser.add_argument("--upstream-ca", default="", metavar="FILE", help="certificate authorities to trust instead")
+    parser.add_argument("--envoy", default="", metavar="PATH", help="the Envoy binary; default: the [envoy] extra's")
+    parser.add_argument("--drain-s", type=float, default=10.0, metavar="S", help="what is under way may take this long")
+    parser.add_argument("--json", action="store_true", help="say what is up as one line of JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Guard the upstream until told to stop.
+
+    Returns 0 after a signal, 1 if the upstream is unreachable or does not say what it serves, 2 for wrong usage, a bad
+    policy or a missing Envoy, 70 where the gate did not come up or a child died.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="sluicegate-") as folder:
+            return _guard(_prepare(args, Path(folder)))
+    except NotUp as error:
+        print(f"sluicegate up: {error}", file=sys.stderr)
+        return error.code
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _prepare(args: argparse.Namespace, folder: Path) -> _Setup:
+    try:
+        listen = Endpoint.parse(args.listen)
+        upstream = parse_upstream(args.upstream, http2=args.upstream_http2, ca_file=args.upstream_ca)
+        envoy = find_envoy(args.envoy)
+    except (ValueError, EnvoyMissing) as error:
+        raise NotUp(str(error), 2) from error
+    if listen.path or not listen.port:
+        raise NotUp(f"--listen {args.listen}: expected HOST:PORT", 2)
+    try:
+        models = served_models(upstream)
+    except ProbeFailed as error:
+        if args.policy is None or isinstance(error, Unreachable):
+            raise NotUp(str(error), 1) from error
+        models = ()
+    policy = args.policy
+    if policy is None:
+        policy = folder / "policy.yaml"
+        policy.write_text(starter_policy(upstream, models), encoding="utf-8")
+    try:
+        loaded = read_policy(policy)
+    except PolicyErrors as errors:
+        raise NotUp(f"the policy cannot be used\n{errors}", 2) from errors
+    return _Setup(args, envoy, listen, upstream, models, policy, loaded, folder)
+
+
+def _guard(setup: _Setup) -> int:
+    happenings: Happenings = queue.SimpleQueue()
+    report_signals(happenings)
+    server = _start_server(setup, happenings)
+    try:
+        _expect_ready(happenings)
+        envoy = _start_envoy(setup, happenings)
+        try:
+            _expect_guarded(setup.listen, happenings)
+            show(_report(setup), as_json=setup.args.json)
+            return _outcome(happenings.get(), setup, envoy, happenings)
+        finally:
+            envoy.stop(0)
+    finally:
+        server.stop(setup.args.drain_s)
+
+
+def _outcome(happening: Happening, setup: _Setup, envoy: Child, happenings: Happenings) -> int:
+    if isinstance(happening, Exited):
+        raise NotUp(f"{happening.name} ended ({_cause(happening)}); nothing is served any more")
+    print("sluicegate up: draining; once more ends it at once", file=sys.stderr)
+    if not drain(envoy, EnvoyAdmin(setup.admin_socket), happenings, setup.args.drain_s):
+        print("sluicegate up: some exchanges were broken off", file=sys.stderr)
+    return 0
+
+
+def _start_server(setup: _Setup, happenings: Happenings) -> Child:
+    args = setup.args
+    argv = [sys.executable, "-m", "extproc", "serve", "--listen", str(setup.endpoints[0])]
+    argv += ["--policy", str(setup.policy), "--audit", args.audit, "--workers", str(args.workers)]
+    if args.admin:
+        argv += ["--admin", args.admin]
+
+    def on_line(line: str) -> None:
+        if line.startswith(_READY):
+            happenings.put(Ready(_SERVER))
+        else:
+            print(line, file=sys.stderr)
+
+    return Child(_SERVER, argv, happenings, on_line)
+
+
+def _start_envoy(setup: _Setup, happenings: Happenings) -> Child:
+    plan = Plan(
+        listen=setup.listen,
+        upstream=setup.upstream,
+        processors=setup.endpoints,
+        admin=Endpoint(path=setup.admin_socket),
+        access_log="/dev/stdout" if setup.args.access_log == "-" else setup.args.access_log,
+        # Envoy stalls an upload that is larger than this before the server can refuse it for its size.
+        request_buffer_bytes=max(_MIN_BUFFER_BYTES, 2 * setup.loaded.policy.limits.request_bytes),
+    )
+    config = setup.folder / "envoy.yaml"
+    try:
+        config.write_text(render(asset(TEMPLATE).read_text(encoding="utf-8"), plan), encoding="utf-8")
+        validate_config(setup.envoy, config)
+    except ValueError as error:
+        raise NotUp(str(error), 2) from error
+    except ConfigRejected as error:
+        raise NotUp(f"Envoy does not accept its configuration\n{error}") from error
+    argv = [str(setup.envoy), "--config-path", str(config), "--disable-hot-restart"]
+    argv += ["--log-level", "warn", "--component-log-level", "main:error", "--log-format", "envoy: [%l] %v"]
+    return Child(_ENVOY, argv, happenings)
+
+
+def _expect_ready(happenings: Happenings) -> None:
+    try:
+        happening = happenings.get(timeout=_START_S)
+    except queue.Empty:
+        raise NotUp(f"{_SERVER} was not ready within {_START_S:.0f} s") from None
+    _expect_alive(happening)
+
+
+def _expect_guarded(listen: Endpoint, happenings: Happenings) -> None:
+    """Wait until an answer bears our header: the request went through Envoy and was judged by the server."""
+    deadline = time.monotonic() + _START_S
+    seen = "no connection"
+    while seen:
+        if time.monotonic() > deadline:
+            raise NotUp(f"no request was judged within {_START_S:.0f} s (last: {seen})")
+        try:
+            _expect_alive(happenings.get(timeout=_POLL_S))
+        except queue.Empty:
+            seen = _unguarded(listen)
+
+
+def _expect_alive(happening: Happening) -> None:
+    if isinstance(happening, Exited):
+        raise NotUp(f"{happening.name} ended ({_cause(happening)}) before the gate was up")
+    if isinstance(happening, Signalled):
+        raise NotUp("stopped before the gate was up", 130)
+
+
+def _unguarded(listen: Endpoint) -> str:
+    """Send one request through the gate; returns what is wrong with the answer, or nothing."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104 - compared, not bound
+    connection = http.client.HTTPConnection(host, listen.port, timeout=5)
+    try:
+        connection.request("GET", "/.well-known/sluicegate")
+        answer = connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
+    return "" if answer.getheader(DECISION_HEADER) else f"{answer.status} from Envoy alone"
+
+
+def _cause(exited: Exited) -> str:
+    return f"signal {-exited.code}" if exited.code < 0 else f"exit code {exited.code}"
+
+
+def _report(setup: _Setup) -> Report:
+    args, loaded = setup.args, setup.loaded
+    warnings = [str(problem) for problem in loaded.warnings]
+    if args.policy is None:
+        warnings += model_warnings(setup.models)
+    if not setup.listen.is_local:
+        warnings.append(f"{setup.listen} is open to the network, and nothing here asks clients who they are")
+    return Report(
+        listen=setup.listen,
+        upstream=setup.upstream.url,
+        policy=str(args.policy) if args.policy else f"{setup.policy} (the default, with what is served now)",
+        revision=loaded.policy.revision,
+        mode=loaded.policy.mode,
+        workers=args.workers,
+        admin=args.admin or "",
+        audit="standard output" if args.audit == "-" else args.audit,
+        allowed=tuple(loaded.document.spec.models.allow),
+        served=setup.models,
+        warnings=tuple(warnings),
+    )

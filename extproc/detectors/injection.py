@@ -1,0 +1,156 @@
+"""Prompt injection: text that gives a model orders against those it has, or would make it show them (OWASP LLM01).
+
+What lives here: evidence, and how it adds up to a score. What must not: rules (they are data, a pack of phrases) and the
+undoing of disguises (``normalise``, ``views``).
+
+A rule that occurs is evidence of ``-ln(1 - weight)``, however often it occurs. Evidence adds up, and the score is
+``1 - exp(-evidence)``: rules of weights .5 and .6 make .8 together. Nothing counts against a text, or an attacker would
+add it. Evidence adds up within one slice of a text only, so that a long text is not suspicious for its length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from extproc.detectors.base import Match, Scan
+from extproc.detectors.normalise import normalise
+from extproc.detectors.pack import Fields, PackError
+from extproc.detectors.phrases import Lists, Part, Phrase, PhraseError, compile_list, compile_phrase, stems_of, words_of
+from extproc.detectors.views import Locate, Vocabulary, views, way_back
+
+_SLICE: Final = 2048  # code points judged together
+_OVERLAP: Final = 512  # of slices: a match is no longer, so no slice's end cuts one
+
+
+_Rules: TypeAlias = Sequence[tuple["Rule", Phrase]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a text that has one of the rule's phrases is suspected by. ``evidence`` is in nats."""
+
+    id: str
+    weight: float
+
+    @property
+    def evidence(self) -> float:
+        return -math.log1p(-self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    start: int
+    end: int
+    locate: Locate
+
+
+_Hits: TypeAlias = dict[Rule, _Hit]
+
+
+class InjectionDetector:
+    """Scores texts by the rules of a pack."""
+
+    name = "prompt_injection"
+
+    def __init__(self, rules: _Rules, vocabulary: Vocabulary, threshold: float) -> None:
+        self.threshold = threshold
+        self._vocabulary = vocabulary
+        by_stem: dict[str, list[tuple[Rule, Phrase]]] = {}
+        for rule, phrase in rules:
+            # Filed under the need that the fewest words satisfy, as the one least often met.
+            for stem in min(phrase.needs, key=len):
+                by_stem.setdefault(stem, []).append((rule, phrase))
+        self._by_stem = by_stem
+
+    def scan(self, text: str) -> Scan:
+        """Look at one whole text."""
+        read = normalise(text)
+        words = words_of(read.text)
+        locate = way_back(read)
+        hits = self._strongest(read.text, words, locate)
+        for view in views(read, locate, frozenset(words), self._vocabulary):
+            hits = self._strongest(view.text, words_of(view.text), view.locate) | hits
+        score = -math.expm1(-_evidence(hits))
+        if score < self.threshold:
+            return Scan(score=score)
+        matches = (Match(*hit.locate(hit.start, hit.end), rule.id, rule.weight) for rule, hit in hits.items())
+        return Scan(tuple(sorted(matches, key=lambda match: (match.start, match.end, match.rule))), score)
+
+    def _strongest(self, text: str, words: Sequence[str], locate: Locate) -> _Hits:
+        """The hits of the slice with the most evidence."""
+        if len(text) <= _SLICE:
+            return self._hits(text, 0, len(text), stems_of(text, words), locate)
+        best: _Hits = {}
+        for start in range(0, len(text) - _OVERLAP, _SLICE - _OVERLAP):
+            piece = text[start : start + _SLICE]
+            hits = self._hits(text, start, start + _SLICE, stems_of(piece, words_of(piece)), locate)
+            best = max(best, hits, key=_evidence)
+        return best
+
+    def _hits(self, text: str, start: int, end: int, stems: Set[str], locate: Locate) -> _Hits:
+        hits: _Hits = {}
+        for stem in stems & self._by_stem.keys():
+            for rule, phrase in self._by_stem[stem]:
+                if rule in hits or any(need.isdisjoint(stems) for need in phrase.needs):
+                    continue
+                if match := phrase.regex.search(text, start, end):
+                    hits[rule] = _Hit(*match.span(), locate)
+        return hits
+
+
+def _evidence(hits: Iterable[Rule]) -> float:
+    return sum(rule.evidence for rule in hits)
+
+
+def build(pack: Mapping[str, Any], options: Mapping[str, Any]) -> InjectionDetector:
+    """Compile a pack. The option ``threshold`` takes the place of the pack's.
+
+    Raises:
+        PackError: the pack or the options are wrong, at the place that it names.
+    """
+    fields = Fields(pack)
+    settings = Fields(options, ("options",))
+    threshold = _share(settings, "threshold", _share(fields, "threshold"))
+    settings.close()
+    lists = _lists(fields.mapping("lists"))
+    rules = [pair for rule in fields.mappings("rules") for pair in _rule(rule, lists)]
+    vocabulary = Vocabulary(fields.strings("vocabulary"))
+    fields.close()
+    return InjectionDetector(rules, vocabulary, threshold)
+
+
+def _lists(fields: Fields) -> dict[str, Part]:
+    lists: dict[str, Part] = {}
+    for name in fields.names():
+        try:
+            lists[name] = compile_list(fields.strings(name), lists)
+        except PhraseError as error:
+            raise fields.error(name, str(error)) from None
+    return lists
+
+
+def _rule(fields: Fields, lists: Lists) -> Iterator[tuple[Rule, Phrase]]:
+    rule = Rule(fields.string("id"), _share(fields, "weight"))
+    for name in ("family", "language"):
+        fields.string(name)
+    for name in ("match", "pass"):  # for the pack's tests
+        fields.strings(name)
+    for index, phrase in enumerate(fields.strings("phrases")):
+        try:
+            compiled = compile_phrase(phrase, lists)
+        except PhraseError as error:
+            raise PackError((*fields.where, "phrases", index), str(error)) from None
+        if compiled.longest > _OVERLAP:
+            raise PackError((*fields.where, "phrases", index), f"may match more than {_OVERLAP} characters")
+        yield rule, compiled
+    fields.close()
+
+
+def _share(fields: Fields, name: str, default: float | None = None) -> float:
+    value = fields.number(name, default)
+    if not 0 < value < 1:
+        raise fields.error(name, "must lie between 0 and 1")
+    return value

@@ -1,0 +1,299 @@
+r"""Phrases: what rules are written in, and their compilation to regular expressions that cannot run away.
+
+What lives here: the small language and its compiler. What must not: rules, weights, texts to look at.
+
+A pack holds no regular expressions. It holds phrases of this language, so that whatever a pack says is linear by
+construction, and a phrase that asks for too much is refused when it is loaded:
+
+    word        that word, as ``normalise`` leaves it; an apostrophe or hyphen in it may be missing
+    word*       a word that begins so
+    a b         then, after a space, quotes, or other punctuation that does not end a sentence
+    (a|b c)     one of them; ``(a )?`` may be missing
+    @name       one of the phrases of the pack's list of that name
+    [3]         up to three words in between, in the same sentence
+    [~20]       up to twenty characters in between, in the same line
+    ^           the start of a line
+    \c          the character itself, where it would mean something else
+
+Nothing repeats without a bound, and nothing that repeats contains a repetition that could match differently. So what a
+search does at one place of a text is bounded by the ways in which a phrase's gaps can share out what follows, and these
+are counted and limited.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+
+from extproc.detectors.lookalikes import read
+
+WORK_LIMIT: Final = 128  # ways to share out a text among the gaps of one phrase
+_STEM: Final = 4
+_SUFFIX_LIMIT: Final = 12
+_SEPARATOR_LIMIT: Final = 5
+_GAP_WORD_LIMIT: Final = 24
+
+# Scripts that set no space between words: Thai to Khmer, Kana, Han, Hangul (whose words take endings and compound).
+_UNSPACED: Final = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
+    "\U00020000-\U0003ffff"
+)
+# Not \w: that leaves out the vowel signs of Indic scripts.
+_LETTER: Final = (
+    rf"[^\x00-/:-@\[-`{{-\xbf\u060c\u061b\u061f\u0964\u0965\u2000-\u2bff\u3000-\u303f\U0001f000-\U0001faff{_UNSPACED}]"
+)
+_BEFORE_WORD: Final = f"(?<!{_LETTER})"
+_AFTER_WORD: Final = f"(?!{_LETTER})"
+_SUFFIX: Final = f"{_LETTER}{{0,{_SUFFIX_LIMIT}}}+"
+_SEPARATOR: Final = rf"[\s,:\"'`*_()\[\]{{}}<>~|/\\#=+،-]{{1,{_SEPARATOR_LIMIT}}}+"
+_GAP_WORD: Final = rf"(?:[^\s.!?]{{1,{_GAP_WORD_LIMIT}}}+\s[\"'`*_(\[<#-]{{0,3}}+)"
+_GAP_WORD_LONGEST: Final = _GAP_WORD_LIMIT + 4
+
+_NAME: Final = re.compile(r"@([a-z0-9_]+)")
+_GAP: Final = re.compile(r"\[(~?)([0-9]{1,3})\]")
+_INSIDE_WORD: Final = re.compile(rf"(?<={_LETTER})['-](?={_LETTER})")
+_SPECIAL: Final = frozenset(" ()|@[]^*\\")
+
+_ASCII_WORDS: Final = {point: chr(point) if chr(point).isalnum() else " " for point in range(128)}
+_SPACED_WORD: Final = re.compile(f"{_LETTER}+")
+_UNSPACED_RUN: Final = re.compile(f"[{_UNSPACED}]{{2,}}")
+
+
+class PhraseError(ValueError):
+    """The phrase is not of the language, or asks for too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A compiled phrase.
+
+    ``needs`` are sets of stems: a text that has no stem of one of them cannot match. ``longest`` bounds the length of
+    a match in code points of the normalised text.
+    """
+
+    regex: re.Pattern[str]
+    needs: tuple[frozenset[str], ...]
+    longest: int
+
+
+class Part(NamedTuple):
+    """A compiled piece of a phrase, or a named list.
+
+    ``opens`` and ``closes`` say that it begins and ends with a letter of a whole word; the edges are then to be guarded
+    where nothing beside them is certain to be no letter. ``parts`` is true of what never touches a letter.
+    """
+
+    source: str
+    needs: tuple[frozenset[str], ...]
+    longest: int
+    work: int = 1
+    opens: bool = False
+    closes: bool = False
+    parts: bool = False
+
+    def guarded(self, *, opens: bool = True, closes: bool = True) -> str:
+        """Return the source with the guards that it wants at the edges named."""
+        before = _BEFORE_WORD if self.opens and opens else ""
+        after = _AFTER_WORD if self.closes and closes else ""
+        return f"{before}{self.source}{after}"
+
+
+Lists: TypeAlias = Mapping[str, Part]
+
+
+def words_of(normalised: str) -> list[str]:
+    """Return the words of a normalised text that is written with spaces."""
+    if normalised.isascii():
+        return normalised.translate(_ASCII_WORDS).split()
+    return _SPACED_WORD.findall(normalised)
+
+
+def stems_of(normalised: str, words: Sequence[str]) -> set[str]:
+    """Return every stem of a text, given its words: how words begin, and all pairs of unspaced letters."""
+    stems = {word[:_STEM] for word in set(words)}
+    if not normalised.isascii():
+        for run in _UNSPACED_RUN.findall(normalised):
+            stems.update(map("".join, itertools.pairwise(run)))
+    return stems
+
+
+def compile_list(phrases: Sequence[str], lists: Lists) -> Part:
+    """Compile a named list of phrases, which may use the lists given.
+
+    Raises:
+        PhraseError: one of them is not a phrase.
+    """
+    return _one_of([_Reader(phrase, lists).whole() for phrase in phrases])
+
+
+def compile_phrase(phrase: str, lists: Lists) -> Phrase:
+    """Compile one phrase.
+
+    Raises:
+        PhraseError: it is not a phrase, could take too long, or could match where no word of it occurs.
+    """
+    part = _Reader(phrase, lists).whole()
+    if part.work > WORK_LIMIT:
+        raise PhraseError(f"its gaps can share out a text in {part.work} ways, more than {WORK_LIMIT}")
+    if not part.needs:
+        raise PhraseError("nothing in it is certain to occur, so every text would have to be searched")
+    return Phrase(re.compile(part.guarded()), part.needs, part.longest)
+
+
+def _one_of(alternatives: Sequence[Part]) -> Part:
+    needs: tuple[frozenset[str], ...] = ()
+    if all(part.needs for part in alternatives):
+        needs = (frozenset[str]().union(*(min(part.needs, key=len) for part in alternatives)),)
+    opens = all(part.opens for part in alternatives)
+    closes = all(part.closes for part in alternatives)
+    sources = (part.guarded(opens=not opens, closes=not closes) for part in alternatives)
+    return Part(
+        # The longest first: where one is the beginning of another, the match should not stop short.
+        f"(?:{'|'.join(sorted(sources, key=len, reverse=True))})",
+        needs,
+        max(part.longest for part in alternatives),
+        max(part.work for part in alternatives),
+        opens,
+        closes,
+    )
+
+
+class _Reader:
+    """Recursive descent over one phrase."""
+
+    def __init__(self, phrase: str, lists: Lists) -> None:
+        self.phrase = phrase
+        self.lists = lists
+        self.at = 0
+
+    def whole(self) -> Part:
+        part = self.sequence()
+        if self.at < len(self.phrase):
+            raise PhraseError(f"a stray {self.phrase[self.at]}")
+        return part
+
+    def sequence(self) -> Part:
+        elements = {" ": self.separator, "(": self.group, "@": self.named, "[": self.gap, "^": self.line_start}
+        parts: list[Part] = []
+        while (char := self.peek()) and char not in "|)":
+            parts.append(elements.get(char, self.literal)())
+        if not parts:
+            raise PhraseError("an empty phrase or alternative; write (...)? for what may be missing")
+        last = len(parts) - 1
+        return Part(
+            "".join(
+                part.guarded(
+                    opens=index > 0 and not parts[index - 1].parts, closes=index < last and not parts[index + 1].parts
+                )
+                for index, part in enumerate(parts)
+            ),
+            tuple(need for part in parts for need in part.needs),
+            sum(part.longest for part in parts),
+            math.prod(part.work for part in parts),
+            parts[0].opens,
+            parts[last].closes,
+        )
+
+    def separator(self) -> Part:
+        self.at += 1
+        following = self.peek()
+        if not following or following == " ":
+            raise PhraseError("a space with nothing behind it")
+        if following == "\\" or not (following.isalnum() or following in "(|)@["):
+            return Part(r"\s?", (), 1)  # a separator would take the punctuation that follows
+        return Part(_SEPARATOR, (), _SEPARATOR_LIMIT, parts=True)
+
+    def group(self) -> Part:
+        self.refuse_glue()
+        alternatives: list[Part] = []
+        while not alternatives or self.peek() == "|":
+            self.at += 1
+            alternatives.append(self.sequence())
+        if not self.peek():
+            raise PhraseError("a group that does not end")
+        self.at += 1
+        part = _one_of(alternatives)
+        if self.peek() != "?":
+            return part
+        self.at += 1
+        return Part(f"(?:{part.guarded()})?", (), part.longest, part.work + 1)
+
+    def named(self) -> Part:
+        self.refuse_glue()
+        match = _NAME.match(self.phrase, self.at)
+        if not match or match[1] not in self.lists:
+            raise PhraseError(f"no list {match[0] if match else '@'} before it")
+        self.at = match.end()
+        return self.lists[match[1]]
+
+    def gap(self) -> Part:
+        match = _GAP.match(self.phrase, self.at)
+        if not match:
+            raise PhraseError(r"a gap is [3] words or [~20] characters; a bracket is \[")
+        self.at = match.end()
+        size = int(match[2])
+        if match[1]:
+            return self.character_gap(size)
+        if self.phrase[match.start() - 1 : match.start()] not in " |()?" or self.peek() != " ":
+            raise PhraseError("a gap of words stands between spaces")
+        self.at += 1
+        return Part(f"{_GAP_WORD}{{0,{size}}}?", (), _GAP_WORD_LONGEST * size, size + 1, parts=True)
+
+    def character_gap(self, size: int) -> Part:
+        following = self.phrase[self.at : self.at + 2].removeprefix("\\")[:1]
+        if following and not following.isalnum() and (following not in _SPECIAL or self.peek() == "\\"):
+            # It ends at the first such character, so there is one way to match it.
+            return Part(rf"[^\n{re.escape(following)}]{{0,{size}}}+", (), size)
+        return Part(rf"[^\n。]{{0,{size}}}?", (), size, size + 1)
+
+    def line_start(self) -> Part:
+        self.at += 1
+        return Part("(?m:^)", (), 0)
+
+    def literal(self) -> Part:
+        pieces: list[str] = []
+        plain = ""
+        while ((char := self.peek()) and char not in _SPECIAL) or char == "\\":
+            if inside := _INSIDE_WORD.match(self.phrase, self.at):
+                pieces.append("'?" if inside[0] == "'" else r"[\s-]?")
+                plain += inside[0]
+            else:
+                self.at += char == "\\"
+                folded = "".join(map(read, self.peek())).casefold()
+                pieces.append(re.escape(folded))
+                plain += folded
+            self.at += 1
+        if not plain:
+            raise PhraseError(f"a stray {char or 'backslash'}")
+        starred = char == "*"
+        self.at += starred
+        if starred:
+            pieces.append(_SUFFIX)
+        return Part(
+            "".join(pieces),
+            _needs(plain, starred=starred),
+            len(plain) + (_SUFFIX_LIMIT if starred else 0),
+            opens=bool(re.match(_LETTER, plain)),
+            closes=not starred and bool(re.match(_LETTER, plain[-1])),
+        )
+
+    def refuse_glue(self) -> None:
+        if self.at and re.match(_LETTER, self.phrase[self.at - 1]):
+            raise PhraseError("a group or list glued to a word; write the whole words")
+
+    def peek(self) -> str:
+        return self.phrase[self.at : self.at + 1]
+
+
+def _needs(literal: str, *, starred: bool) -> tuple[frozenset[str], ...]:
+    """The stems of which a text with this literal is certain to have one."""
+    if pair := _UNSPACED_RUN.search(literal):
+        return (frozenset({pair[0][:2]}),)
+    # As two words, and as the one that it is without its apostrophes and hyphens.
+    words = [_SPACED_WORD.search(spelling) for spelling in (literal, _INSIDE_WORD.sub("", literal))]
+    stems = frozenset(word[0][:_STEM] for word in words if word)
+    return (stems,) if stems and not (starred and min(map(len, stems)) < _STEM) else ()

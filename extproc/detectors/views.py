@@ -1,0 +1,144 @@
+"""Other readings of a text: what it says once decoded, turned round, or freed of stand-in characters.
+
+What lives here: the disguises that a model undoes on request, and cheap signs that one is there. What must not: rules,
+scores, and disguises that every reader sees through (those are ``normalise``'s).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import re
+import string
+from collections.abc import Callable, Iterator, Sequence, Set
+from typing import Final, NamedTuple, TypeAlias
+
+from extproc.detectors.normalise import Alignment, Normalised, normalise, substitute
+
+Locate: TypeAlias = Callable[[int, int], tuple[int, int]]
+"""From ``[start, end)`` of a reading to the run of the original that it comes from."""
+
+_LONG: Final = 16  # letters: encodings, and words run together, are longer; few words are
+_READABLE: Final = 0.9  # share of printable characters that makes decoded bytes a text
+_SIGNS: Final = 2  # disguised places that make another reading worth its time
+
+_ENCODED: Final = re.compile(
+    r"(?P<percent>(?:%[0-9a-fA-F]{2})++)"
+    r"|(?P<escapes>(?:\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\u\{[0-9a-fA-F]{2,6}\})++)"
+    r"|(?<![0-9A-Za-z])(?P<hex>(?:0x)?[0-9a-fA-F]{2}(?:[ ,:]?(?:0x)?[0-9a-fA-F]{2}){7,}+)(?![0-9A-Za-z])"
+    r"|(?<![0-9A-Za-z+/_-])(?P<base64>[0-9A-Za-z+/_-]{16,}+)={0,2}"
+)
+_ESCAPE: Final = re.compile(r"\\[xu]\{?([0-9a-fA-F]+)\}?")
+_HEX_GLUE: Final = re.compile(r"0x|[ ,:]")
+_URL_SAFE: Final = str.maketrans("-_", "+/")
+
+_LONG_WORD: Final = re.compile(rf"[a-z]{{{_LONG},}}+")
+_INSIDE_WORD: Final = re.compile(r"(?<=[a-z])[-._*~^+|]++(?=[a-z])")
+_WORD: Final = re.compile(r"[^\W_]+")
+_LEET_SYMBOL: Final = re.compile(r"[!|+](?=[a-z0-9@$])")
+_LEET_SYMBOLS: Final = str.maketrans("!|+", "11t")
+_LEET_I: Final = str.maketrans("0123456789@$", "oizeasgtbgas")
+_LEET_L: Final = str.maketrans("0123456789@$", "olzeasgtbgas")
+_ROT13: Final = str.maketrans(string.ascii_lowercase, string.ascii_lowercase[13:] + string.ascii_lowercase[:13])
+# Letters, what stands in for letters, what is put inside words.
+_SHAPES: Final = {
+    point: "a" if chr(point).isalpha() else "0" if chr(point) in "0123456789@$!|+" else chr(point)
+    for point in range(128)
+} | dict.fromkeys(map(ord, "-._*~^"), "-")
+
+
+class View(NamedTuple):
+    """Another reading, normalised, and the way back to the original."""
+
+    text: str
+    locate: Locate
+
+
+class Vocabulary:
+    """The words by which a disguise is recognised: what attacks cannot do without and other texts seldom hold."""
+
+    __slots__ = ("mirrored", "rotated", "split")
+
+    def __init__(self, words: Sequence[str]) -> None:
+        known = frozenset(words)
+        self.mirrored = frozenset(word[::-1] for word in words) - known
+        self.rotated = frozenset(word.translate(_ROT13) for word in words) - known
+        self.split = re.compile(f"({'|'.join(sorted(map(re.escape, words), key=len, reverse=True))})").split
+
+
+def way_back(read: Normalised) -> Locate:
+    """Return the way back from a normalised text; it is computed when first used."""
+    alignment = functools.cache(read.alignment)
+    return lambda start, end: alignment().span(start, end)
+
+
+def views(read: Normalised, locate: Locate, words: Set[str], vocabulary: Vocabulary) -> Iterator[View]:
+    """Give the other readings of a text of which there is a sign.
+
+    ``words`` are the words of ``read``, and ``locate`` is its way back.
+    """
+    text, original = read.text, read.original
+    shape = text.translate(_SHAPES)
+    has_long_word = any(len(word) >= _LONG for word in words)
+    if has_long_word or "%" in original or "\\" in original or "00 00" in shape:
+        yield from _decoded(original)
+    if shape.count("a0a") >= _SIGNS:
+        yield from _without_stand_ins(text, locate)
+    if not vocabulary.mirrored.isdisjoint(words):
+        yield View(text[::-1], lambda start, end: locate(len(text) - end, len(text) - start))
+        yield View(_WORD.sub(lambda word: word[0][::-1], text), locate)
+    if not vocabulary.rotated.isdisjoint(words):
+        yield View(text.translate(_ROT13), locate)
+    if shape.count("a-a") >= _SIGNS:
+        joined, alignment = substitute(_INSIDE_WORD, lambda _: "", text)
+        yield View(joined, _through(alignment, locate))
+        yield from _respaced(joined, vocabulary, _through(alignment, locate))
+    elif has_long_word:
+        yield from _respaced(text, vocabulary, locate)
+
+
+def _through(alignment: Alignment, locate: Locate) -> Locate:
+    return lambda start, end: locate(*alignment.span(start, end))
+
+
+def _decoded(original: str) -> Iterator[View]:
+    decoded, alignment = substitute(_ENCODED, _decode, original)
+    if decoded != original:
+        read = normalise(decoded)
+        back = way_back(read)
+        yield View(read.text, lambda start, end: alignment.span(*back(start, end)))
+
+
+def _decode(match: re.Match[str]) -> str:
+    """Decode one run, or give it back as it is."""
+    run = match[0]
+    try:
+        if match.lastgroup == "percent":
+            raw = bytes.fromhex(run.replace("%", ""))
+        elif match.lastgroup == "hex":
+            raw = bytes.fromhex(_HEX_GLUE.sub("", run))
+        elif match.lastgroup == "escapes":
+            return _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), run)
+        else:
+            digits = match["base64"].translate(_URL_SAFE)
+            digits = digits[:-1] if len(digits) % 4 == 1 else digits
+            raw = base64.b64decode(digits + "=" * (-len(digits) % 4))
+        text = raw.decode()
+    except (ValueError, OverflowError, binascii.Error):
+        return run
+    return text if sum(map(str.isprintable, text)) >= _READABLE * len(text) else run
+
+
+def _without_stand_ins(text: str, locate: Locate) -> Iterator[View]:
+    text = _LEET_SYMBOL.sub(lambda symbol: symbol[0].translate(_LEET_SYMBOLS), text)
+    yield View(text.translate(_LEET_I), locate)
+    if "1" in text:  # an i or an l
+        yield View(text.translate(_LEET_L), locate)
+
+
+def _respaced(text: str, vocabulary: Vocabulary, locate: Locate) -> Iterator[View]:
+    """``ignoreallrules`` -> ``ignore all rules``."""
+    respaced, alignment = substitute(_LONG_WORD, lambda word: " ".join(filter(None, vocabulary.split(word[0]))), text)
+    if respaced != text:
+        yield View(respaced, _through(alignment, locate))

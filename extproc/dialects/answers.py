@@ -1,0 +1,232 @@
+"""What the answers of several dialects share: pieces of text in a document, edited frames, and bodies in no dialect.
+
+Whatever a dialect does not know in an answer is text of a ``body`` channel: an error, a citation, a copy that some
+server adds. Strings there that do not continue each other are separated by a line feed of their own, so that a detector
+sees where words begin and end. Keys are text, too; their path is their object's, so an edit cannot leave them standing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final
+
+from extproc.chat import CallDelta, Channel, Denial, Edit, Frame, Json, JsonPath, Malformed, TextDelta
+from extproc.dialects.members import Members
+from extproc.dialects.untrusted import strings
+from extproc.framing import BodyFramer, Piece, replace_event_data, replace_line
+from extproc.strict_json import apply, dump, read_answer
+
+_CALL: Final = frozenset({"index", "id", "type", "function", "custom"})
+
+Render = Callable[[Sequence[Edit]], bytes]
+
+# Lines that some client could read as JSON, where escapes say what the bytes do not.
+_LIKE_JSON: Final = re.compile(rb'(?:\A(?:\xef\xbb\xbf)?|[\r\n])(?:data:)?[ \t]*+["\[{]')
+
+
+def media_type(content_type: str) -> str:
+    """The type and subtype of a content-type header, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+# ---- frames ------------------------------------------------------------------------------------------------------
+
+
+def plain_frame(raw: bytes, *, end: bool = False) -> Frame:
+    """A frame without text: a comment, white space, an end marker."""
+    return Frame(raw, partial(_unedited, raw), end=end)
+
+
+def _unedited(raw: bytes, edits: Sequence[Edit]) -> bytes:
+    if edits:
+        raise LookupError("a frame without text has nothing to edit")
+    return raw
+
+
+def event_render(raw: bytes, document: Json) -> Render:
+    """How a server-sent event leaves when its document is edited."""
+    return partial(_edited, raw, document, replace_event_data)
+
+
+def line_render(raw: bytes, document: Json) -> Render:
+    """How a JSON line, or a body that is one document, leaves when it is edited."""
+    return partial(_edited, raw, document, replace_line)
+
+
+def _edited(raw: bytes, document: Json, put: Callable[[bytes, bytes], bytes], edits: Sequence[Edit]) -> bytes:
+    return put(raw, dump(apply(document, edits))) if edits else raw
+
+
+def _edited_text(raw: bytes, edits: Sequence[Edit]) -> bytes:
+    text = apply(raw.decode(), edits)
+    assert isinstance(text, str)
+    return text.encode()
+
+
+# ---- text in a document ------------------------------------------------------------------------------------------
+
+
+def spoken(choice: int, name: str, value: Json, path: JsonPath) -> Iterator[TextDelta]:
+    """The text of a member that clients show: a string, or parts, whose texts continue each other.
+
+    Raises:
+        Malformed: it is a number or a boolean, which a client could show but no detector reads.
+    """
+    if isinstance(value, str):
+        if value:
+            yield TextDelta((choice, name), value, path)
+    elif isinstance(value, list | dict):
+        for found in strings(value, path):
+            if not found.keys and found.path[-1] != "type":
+                yield TextDelta((choice, name), found.text, found.path)
+    elif value is not None:
+        raise Malformed("the answer has a text that is not a string")
+
+
+def body_text(value: Json, path: JsonPath = (), choice: int = 0) -> Iterator[TextDelta]:
+    """Every string and key of a value, each followed by a line feed that belongs to it."""
+    channel = (choice, "body")
+    for found in strings(value, path):
+        if found.text:
+            yield TextDelta(channel, found.text, found.path)
+            yield TextDelta(channel, "\n", found.path)
+
+
+def unknown_members(
+    members: Members, known: frozenset[str], path: JsonPath, choice: int, *, pieces: bool = False
+) -> Iterator[TextDelta]:
+    """The text of all members that are not known; with ``pieces`` a string that stands alone continues the last one.
+
+    Some servers go on adding such members after a choice has ended, so the channel is that of ``~choice``: it ends with
+    the answer.
+    """
+    if members.keys() <= known:
+        return
+    unknown = {name: value for name, value in members.items() if name not in known}
+    alone = pieces and sum(isinstance(value, str) for value in unknown.values()) == 1
+    for name, value in unknown.items():
+        if alone and isinstance(value, str):
+            yield from spoken(~choice, "body", value, (*path, name))
+        else:
+            yield from body_text(value, (*path, name), ~choice)
+
+
+def copies(deltas: Sequence[TextDelta]) -> list[TextDelta]:
+    """The nodes among unknown members that repeat a text which the same frame says where it is known."""
+    if all(delta.channel[0] >= 0 for delta in deltas):
+        return []
+    said = {delta.text: delta.channel[0] for delta in deltas if delta.channel[0] >= 0}
+    return [
+        copy_of((said[delta.text], "body"), delta.path)
+        for delta in deltas
+        if delta.channel[0] < 0 and delta.text in said
+    ]
+
+
+def logprobs(choice: int, node: Json, path: JsonPath) -> Iterator[TextDelta]:
+    """The chosen tokens of a logprobs node, joined. The node says them in more forms, so it goes as a whole.
+
+    Tokens can be mere ids; the text is empty then, but the node is still known as a copy.
+    """
+    if node is not None:
+        yield copy_of((choice, "logprobs"), path, "".join(_tokens(node)))
+
+
+def copy_of(channel: Channel, path: JsonPath, text: str = "") -> TextDelta:
+    """A node that repeats what the choice says: it leaves only as long as the original is not edited."""
+    return TextDelta(channel, text, path, drop=True)
+
+
+def _tokens(node: Json) -> Iterator[str]:
+    if isinstance(node, list):
+        for entry in node:
+            token = entry.get("token") if isinstance(entry, dict) else entry
+            if isinstance(token, str):
+                yield token
+    elif isinstance(node, dict):
+        for name, entries in node.items():
+            if name != "top_logprobs":
+                yield from _tokens(entries)
+
+
+def listed_call(
+    entry: Json, choice: int, index: int, path: JsonPath, *, whole: bool
+) -> tuple[CallDelta, Iterator[TextDelta]]:
+    """One element of ``tool_calls``: the call, and the text of what else it holds.
+
+    Raises:
+        Malformed: it is not a call, or two of them.
+    """
+    if not isinstance(entry, dict) or ("custom" in entry and "function" in entry):
+        raise Malformed("the answer has a tool call that cannot be read")
+    texts = unknown_members(entry, _CALL, path, choice)
+    if "custom" in entry:
+        return call(entry["custom"], choice, index, (*path, "custom"), "input", whole=whole), texts
+    # A later piece of a call may bring nothing but an id.
+    return call(entry.get("function", {}), choice, index, (*path, "function"), whole=whole), texts
+
+
+def call(
+    function: Json, choice: int, index: int, path: JsonPath, arguments: str = "arguments", *, whole: bool
+) -> CallDelta:
+    """A call's name and arguments, whether those are JSON text or an object; ``arguments`` is the member's name.
+
+    Raises:
+        Malformed: one of them is something else.
+    """
+    if not isinstance(function, dict):
+        raise Malformed("the answer has a tool call that cannot be read")
+    name, value = function.get("name"), function.get(arguments)
+    structured = isinstance(value, dict | list)
+    if structured:
+        value = dump(value).decode()
+    if not isinstance(name, str | None) or not isinstance(value, str | None):
+        raise Malformed("the answer has a tool call whose name or arguments cannot be read")
+    return CallDelta(choice, index, name or "", value or "", (*path, arguments), whole, structured)
+
+
+# ---- bodies in no dialect ----------------------------------------------------------------------------------------
+
+
+class BodyDecoder:
+    """Reads an answer that is not in its dialect's form, such as an error page, as one text, decided whole.
+
+    In JSON, escapes can hide text from a detector, so every string is decoded; what only looks like JSON and has a
+    backslash is malformed, and so is what is not UTF-8 text.
+    """
+
+    streams = False
+
+    def __init__(self, limit_bytes: int, phrase: Callable[[Denial], bytes]) -> None:
+        self._framer = BodyFramer(limit_bytes)
+        self._phrase = phrase
+
+    def feed(self, data: bytes, end: bool) -> Iterator[Frame]:
+        """Take the next bytes; give the body's one frame with ``end``."""
+        return map(_body_frame, self._framer.feed(data, end))
+
+    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset()) -> bytes:  # noqa: ARG002 - all or nothing
+        """Phrase the dialect's own error."""
+        return self._phrase(denial)
+
+
+def _body_frame(piece: Piece) -> Frame:
+    raw = piece.raw
+    try:
+        document = read_answer(raw)
+    except Malformed:
+        text = _plain_text(raw)
+        deltas = (TextDelta((0, "body"), text, ()),)
+        return Frame(raw, partial(_edited_text, raw), deltas, closes=(0,), end=True)
+    return Frame(raw, line_render(raw, document), tuple(body_text(document)), closes=(0,), end=True)
+
+
+def _plain_text(raw: bytes) -> str:
+    if b"\0" in raw or (b"\\" in raw and _LIKE_JSON.search(raw)):
+        raise Malformed("the answer is neither JSON nor plain text")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise Malformed("the answer is not valid UTF-8") from None

@@ -1,0 +1,169 @@
+"""Ollama's own API: chat and generate. Both stream unless told not to.
+
+Ollama reads JSON with Go's decoder, which folds the case of keys: what the shapes here name is what it would fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from extproc.chat import ChatRequest, Denial, Edit, Malformed, ToolDefinition
+from extproc.dialects.answers import BodyDecoder, media_type
+from extproc.dialects.base import Decoder
+from extproc.dialects.members import Members, fields, flag, largest, object_, objects, required_string, string
+from extproc.dialects.ollama_lines import LinesDecoder, answer_head, streamed_answer, whole_answer
+from extproc.dialects.tools import declared_tools, removal
+from extproc.dialects.untrusted import Untrusted
+from extproc.messages import HttpReply
+from extproc.strict_json import JsonLimits, Shape, dump, read
+
+_CALL: Final = fields("id", function=fields("index", "name", "arguments"))
+_MESSAGE: Final = fields(
+    *("role", "content", "thinking", "images", "tool_name", "tool_call_id"), tool_calls=Shape(each=_CALL)
+)
+_FUNCTION: Final = fields("name", "description", parameters=fields("type", "required", "properties", "items", "$defs"))
+_OPTIONS: Final = fields(
+    *("num_predict", "num_ctx", "num_keep", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "seed"),
+    *("stop", "temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_last_n", "repeat_penalty"),
+    *("presence_penalty", "frequency_penalty"),
+)
+_SHARED: Final = (
+    *("model", "stream", "format", "keep_alive", "think", "truncate", "shift", "logprobs", "top_logprobs"),
+    "_debug_render_only",
+)
+_CHAT: Final = fields(
+    *_SHARED,
+    messages=Shape(each=_MESSAGE),
+    tools=Shape(each=fields("type", "items", function=_FUNCTION)),
+    options=_OPTIONS,
+)
+_GENERATE: Final = fields(
+    *_SHARED, *("prompt", "suffix", "system", "template", "context", "raw", "images"), options=_OPTIONS
+)
+_PROMPTS: Final = {"prompt": "user", "suffix": "parameter", "system": "system", "template": "system"}
+
+
+class _Ollama:
+    """What both APIs share."""
+
+    name: str
+    _path: str
+    _chat: bool
+
+    def claims(self, method: str, path: str) -> bool:
+        """Say whether this method and exact path is this API's."""
+        return method == "POST" and path == self._path
+
+    def without_tools(self, request: ChatRequest, names: frozenset[str]) -> tuple[Edit, ...]:
+        """The edits that take these declared tools out of the request; there is no choice that could name them."""
+        return removal(request, names, ())
+
+    def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:
+        """A decoder for the answer, by what the upstream says it is, whatever was asked for."""
+        kind = media_type(content_type)
+        if status < 400 and kind in ("application/x-ndjson", "application/json"):
+            return LinesDecoder(request, limit_bytes, chat=self._chat, streams=kind != "application/json")
+        return BodyDecoder(limit_bytes, error)
+
+    def refusal(self, denial: Denial) -> HttpReply:
+        """Ollama's error answer."""
+        return HttpReply(denial.status, error(denial))
+
+    def refusal_message(self, denial: Denial, request: ChatRequest) -> HttpReply:
+        """An answer that says the message and is done."""
+        head = answer_head(request.model)
+        if not request.stream:
+            return HttpReply(200, whole_answer(head, denial.message, chat=self._chat))
+        return HttpReply(200, streamed_answer(head, denial.message, chat=self._chat), "application/x-ndjson")
+
+    def _request(self, document: Members, untrusted: Untrusted, tools: list[ToolDefinition]) -> ChatRequest:
+        return ChatRequest(
+            dialect=self.name,
+            model=required_string(document, "model"),
+            stream=flag(document, "stream", default=True),
+            document=document,
+            texts=tuple(untrusted.texts),
+            tools=tuple(tools),
+            parameters=_parameters(document),
+            not_inspected=tuple(untrusted.not_inspected),
+        )
+
+
+class OllamaChat(_Ollama):
+    """``POST /api/chat``."""
+
+    name = "ollama.chat"
+    _path = "/api/chat"
+    _chat = True
+
+    def read_request(self, body: bytes, limits: JsonLimits) -> ChatRequest:
+        """Read a request body strictly. One without messages is Ollama's way to load a model."""
+        document = read(body, _CHAT, limits)
+        untrusted = Untrusted()
+        for index, message in enumerate(objects(document, "messages")):
+            _read_message(message, index, untrusted)
+        tools = declared_tools(document, untrusted)
+        for name, value in document.items():
+            if name not in ("model", "messages", "tools"):
+                untrusted.walk("parameter", value, (name,), keys=True)
+        return self._request(document, untrusted, tools)
+
+
+class OllamaGenerate(_Ollama):
+    """``POST /api/generate``."""
+
+    name = "ollama.generate"
+    _path = "/api/generate"
+    _chat = False
+
+    def read_request(self, body: bytes, limits: JsonLimits) -> ChatRequest:
+        """Read a request body strictly."""
+        document = read(body, _GENERATE, limits)
+        untrusted = Untrusted()
+        for name, value in document.items():
+            if name in _PROMPTS:
+                untrusted.add(_PROMPTS[name], string(document, name) or "", (name,))
+            elif name == "images":
+                _read_images(document, untrusted)
+            elif name == "context":
+                untrusted.not_inspected += ["tokens"] if value else []
+            elif name != "model":
+                untrusted.walk("parameter", value, (name,), keys=True)
+        flag(document, "raw")
+        return self._request(document, untrusted, [])
+
+
+def error(denial: Denial) -> bytes:
+    """Phrase an error body: a string, since clients print an object as it stands."""
+    return dump({"error": denial.message})
+
+
+def _read_message(message: Members, index: int, untrusted: Untrusted) -> None:
+    scope = untrusted.role(message, index)
+    for entry in objects(message, "tool_calls"):
+        string(object_(entry, "function") or {}, "name")
+    for name, value in message.items():
+        path = ("messages", index, name)
+        if name == "content":
+            untrusted.add(scope, string(message, name) or "", path, index)
+        elif name == "images":
+            _read_images(message, untrusted)
+        elif name == "tool_calls":
+            untrusted.walk("assistant", value, path, index, keys=True)
+        elif name != "role":
+            untrusted.walk(scope, value, path, index, keys=True)
+
+
+def _read_images(members: Members, untrusted: Untrusted) -> None:
+    images = members["images"]
+    if images is None:
+        return
+    if not isinstance(images, list):
+        raise Malformed("'images' must be an array")
+    untrusted.not_inspected += ["image"] * len(images)
+
+
+def _parameters(document: Members) -> Mapping[str, int]:
+    max_tokens = largest(object_(document, "options") or {}, ("num_predict",), unbounded_at=0)
+    return {} if max_tokens is None else {"max_tokens": max_tokens}

@@ -1,0 +1,133 @@
+"""Answers of Ollama's chat and generate: JSON lines or one document, and phrasing the end of a running answer.
+
+Chat says ``message``, generate says ``response``; all else is the same. The token ids of ``context``, in generate's
+last line, repeat the whole conversation in a form that no detector reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from extproc.chat import CallDelta, ChatRequest, Denial, Frame, Json, JsonPath, Malformed, TextDelta
+from extproc.dialects.answers import (
+    copies,
+    copy_of,
+    line_render,
+    listed_call,
+    logprobs,
+    plain_frame,
+    spoken,
+    unknown_members,
+)
+from extproc.dialects.members import Members
+from extproc.framing import DocumentFramer, Framer, LineFramer, Piece
+from extproc.strict_json import dump, read_answer
+
+_HEAD: Final = ("model", "created_at")
+_LINE: Final = frozenset(
+    {*_HEAD, "message", "response", "thinking", "tool_calls", "logprobs", "context", "done", "done_reason"}
+)
+_MESSAGE: Final = frozenset({"role", "content", "thinking", "tool_calls"})
+_NO_TIME: Final = "1970-01-01T00:00:00Z"  # there is no clock here, and clients parse the member
+
+
+class LinesDecoder:
+    """Reads one answer, as lines or as a document, and remembers what its cut-off needs."""
+
+    def __init__(self, request: ChatRequest, limit_bytes: int, *, chat: bool, streams: bool) -> None:
+        self.streams = streams
+        self._chat = chat
+        self._framer: Framer = LineFramer(limit_bytes) if streams else DocumentFramer(limit_bytes)
+        self._head: dict[str, Json] = answer_head(request.model)
+        self._calls = 0
+
+    def feed(self, data: bytes, end: bool) -> Iterator[Frame]:
+        """Take the next bytes, give the frames completed by them."""
+        return map(self._frame, self._framer.feed(data, end))
+
+    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset()) -> bytes:
+        """Phrase a last visible line and the end. Never an ``error`` line: several clients swallow it."""
+        if closed:  # the last line has left
+            return b""
+        if self.streams:
+            return streamed_answer(self._head, f"\n\n[{denial.message}]", chat=self._chat)
+        return whole_answer(self._head, denial.message, chat=self._chat)
+
+    def _frame(self, piece: Piece) -> Frame:
+        if piece.payload is None:
+            return plain_frame(piece.raw)
+        line = read_answer(piece.payload)
+        if not isinstance(line, dict):
+            raise Malformed("the answer is not a JSON object")
+        self._head.update((name, line[name]) for name in _HEAD if isinstance(line.get(name), str))
+        speech = self._read(line)
+        done = line.get("done") is True or not self.streams
+        return Frame(
+            piece.raw,
+            line_render(piece.raw, line),
+            tuple(speech.deltas),
+            tuple(speech.calls),
+            choices=frozenset({0}),
+            closes=(0,) if done else (),
+            end=done,
+        )
+
+    def _read(self, line: Members) -> _Speech:
+        speech = _Speech()
+        speech.deltas += spoken(0, "content", line.get("response"), ("response",))
+        self._read_common(speech, line, _LINE, ())
+        message = line.get("message")
+        if isinstance(message, dict):
+            speech.deltas += spoken(0, "content", message.get("content"), ("message", "content"))
+            self._read_common(speech, message, _MESSAGE, ("message",))
+        elif message is not None:
+            raise Malformed("the answer has a 'message' that is not an object")
+        speech.deltas += logprobs(0, line.get("logprobs"), ("logprobs",))
+        if "context" in line:
+            speech.deltas.append(copy_of((0, "logprobs"), ("context",)))
+        speech.deltas += copies(speech.deltas)
+        return speech
+
+    def _read_common(self, speech: _Speech, members: Members, known: frozenset[str], path: JsonPath) -> None:
+        """Read what generate says at the top and chat in its message."""
+        speech.deltas += spoken(0, "reasoning", members.get("thinking"), (*path, "thinking"))
+        calls = members.get("tool_calls") or []
+        if not isinstance(calls, list):
+            raise Malformed("the answer has 'tool_calls' that are not an array")
+        for position, entry in enumerate(calls):
+            # Each comes whole, and those of different lines are different calls: they are counted through.
+            index = self._calls + position
+            piece, texts = listed_call(entry, 0, index, (*path, "tool_calls", position), whole=True)
+            speech.calls.append(piece)
+            speech.deltas += texts
+        self._calls += len(calls)
+        speech.deltas += unknown_members(members, known, path, 0, pieces=self.streams)
+
+
+@dataclass(slots=True)
+class _Speech:
+    """What one line or document says."""
+
+    deltas: list[TextDelta] = field(default_factory=list)
+    calls: list[CallDelta] = field(default_factory=list)
+
+
+def answer_head(model: str) -> dict[str, Json]:
+    """What identifies an answer that no upstream has begun."""
+    return {"model": model, "created_at": _NO_TIME}
+
+
+def whole_answer(head: dict[str, Json], text: str, *, chat: bool) -> bytes:
+    """A document that says ``text`` and is done."""
+    return dump({**head, **_said(text, chat=chat), "done": True, "done_reason": "content_filter"})
+
+
+def streamed_answer(head: dict[str, Json], text: str, *, chat: bool) -> bytes:
+    """The same as the last two lines of a stream."""
+    return dump({**head, **_said(text, chat=chat), "done": False}) + b"\n" + whole_answer(head, "", chat=chat) + b"\n"
+
+
+def _said(text: str, *, chat: bool) -> dict[str, Json]:
+    return {"message": {"role": "assistant", "content": text}} if chat else {"response": text}

@@ -1,0 +1,219 @@
+"""Answers of OpenAI's chat completions: reading chunks and documents, and phrasing the end of a running answer.
+
+A chunk's choices each speak on channels of their own. Audio data is not text and passes; a request for audio lists it
+as not inspected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from extproc.chat import CallDelta, ChatRequest, Denial, Frame, Json, JsonPath, Malformed, TextDelta
+from extproc.dialects.answers import (
+    body_text,
+    call,
+    copies,
+    event_render,
+    line_render,
+    listed_call,
+    logprobs,
+    plain_frame,
+    spoken,
+    unknown_members,
+)
+from extproc.dialects.members import Members
+from extproc.framing import DocumentFramer, Framer, Piece, SseFramer
+from extproc.strict_json import dump, read_answer
+
+DONE: Final = b"data: [DONE]\n\n"
+_HEAD: Final = ("id", "created", "model", "system_fingerprint")
+_CHUNK: Final = frozenset({*_HEAD, "object", "choices", "service_tier", "usage", "timings", "obfuscation"})
+_CHOICE: Final = frozenset({"index", "delta", "message", "logprobs", "finish_reason", "native_finish_reason"})
+_SPEECH: Final = {
+    "content": "content",
+    "refusal": "refusal",
+    "reasoning_content": "reasoning",
+    "reasoning": "reasoning",
+}
+_MESSAGE: Final = frozenset({*_SPEECH, "role", "tool_calls", "function_call", "audio"})
+_AUDIO: Final = frozenset({"transcript", "data", "id", "expires_at"})
+_FUNCTION_CALL_INDEX: Final = -1
+
+
+class ChatDecoder:
+    """Reads one answer, as a stream or as a document, and remembers what its cut-off needs."""
+
+    def __init__(self, request: ChatRequest, limit_bytes: int, *, streams: bool) -> None:
+        self.streams = streams
+        self._request = request
+        self._framer: Framer = SseFramer(limit_bytes) if streams else DocumentFramer(limit_bytes)
+        self._head: dict[str, Json] = {}
+        self._usage: Json = None
+        self._seen: set[int] = set()
+
+    def feed(self, data: bytes, end: bool) -> Iterator[Frame]:
+        """Take the next bytes, give the frames completed by them."""
+        return map(self._frame, self._framer.feed(data, end))
+
+    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset()) -> bytes:
+        """Phrase the last frames: a visible notice and ``content_filter`` for every open choice, then ``[DONE]``."""
+        head = {**answer_head(self._request.model, denial), **self._head}
+        choices = sorted((self._seen or {0}) - closed)
+        if not self.streams:
+            return whole_answer(head, denial.message, choices, self._usage)
+        usage = self._usage if self._request.include_usage else None
+        return streamed_answer(head, f"\n\n[{denial.message}]", choices, usage)
+
+    def _frame(self, piece: Piece) -> Frame:
+        if piece.payload is None:
+            return plain_frame(piece.raw)
+        if self.streams and piece.payload.strip() == b"[DONE]":
+            return plain_frame(piece.raw, end=True)
+        answer = read_answer(piece.payload)
+        render = (event_render if self.streams else line_render)(piece.raw, answer)
+        whole = not self.streams
+        if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
+            return Frame(piece.raw, render, tuple(body_text(answer)), closes=(0,) if whole else (), end=whole)
+        speech = _read(answer, whole=whole)
+        self._remember(answer, speech)
+        return Frame(
+            piece.raw,
+            render,
+            tuple(speech.deltas),
+            tuple(speech.calls),
+            frozenset(speech.choices) or None,
+            tuple(speech.closes),
+            end=whole,
+        )
+
+    def _remember(self, answer: Members, speech: _Speech) -> None:
+        if not self._head and speech.choices:  # Azure's first chunk has empty names and no choices
+            self._head = {name: value for name in _HEAD if (value := answer.get(name)) is not None}
+        self._usage = answer.get("usage") or self._usage
+        self._seen |= speech.choices
+
+
+# ---- reading -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Speech:
+    """What one chunk or document says."""
+
+    deltas: list[TextDelta] = field(default_factory=list)
+    calls: list[CallDelta] = field(default_factory=list)
+    choices: set[int] = field(default_factory=set)
+    closes: list[int] = field(default_factory=list)
+
+
+def _read(answer: Members, *, whole: bool) -> _Speech:
+    speech = _Speech()
+    choices = answer["choices"]
+    assert isinstance(choices, list)
+    for position, choice in enumerate(choices):
+        if not isinstance(choice, dict):
+            raise Malformed("the answer has a choice that is not an object")
+        _read_choice(speech, choice, position, whole=whole)
+    speech.deltas += unknown_members(answer, _CHUNK, (), 0)
+    speech.deltas += copies(speech.deltas)
+    if whole:
+        speech.closes = sorted(speech.choices)
+    return speech
+
+
+def _read_choice(speech: _Speech, choice: Members, position: int, *, whole: bool) -> None:
+    index = _index(choice, position)
+    path = ("choices", position)
+    speech.choices.add(index)
+    for name in ("delta", "message"):
+        message = choice.get(name)
+        if isinstance(message, dict):
+            _read_message(speech, message, index, (*path, name), whole=whole)
+        elif message is not None:
+            raise Malformed(f"the answer has a '{name}' that is not an object")
+    if "logprobs" in choice:
+        speech.deltas += logprobs(index, choice["logprobs"], (*path, "logprobs"))
+    speech.deltas += unknown_members(choice, _CHOICE, path, index)
+    if choice.get("finish_reason") is not None:
+        speech.closes.append(index)
+
+
+def _read_message(speech: _Speech, message: Members, choice: int, path: JsonPath, *, whole: bool) -> None:
+    for name, value in message.items():
+        if name in _SPEECH:
+            speech.deltas += _spoken(message, name, choice, (*path, name))
+        elif name == "tool_calls" and value is not None:
+            _read_calls(speech, value, choice, (*path, name), whole=whole)
+        elif name == "function_call" and value is not None:
+            speech.calls.append(call(value, choice, _FUNCTION_CALL_INDEX, (*path, name), whole=whole))
+        elif name == "audio" and isinstance(value, dict):
+            speech.deltas += spoken(choice, "content", value.get("transcript"), (*path, name, "transcript"))
+            speech.deltas += unknown_members(value, _AUDIO, (*path, name), choice)
+    speech.deltas += unknown_members(message, _MESSAGE, path, choice, pieces=not whole)
+
+
+def _spoken(message: Members, name: str, choice: int, path: JsonPath) -> Iterator[TextDelta]:
+    """One of the texts that clients show. Some servers say all reasoning twice, under its old and its new name."""
+    if name == "reasoning" and message.get("reasoning_content") is not None:
+        return spoken(~choice, "body", message[name], path)
+    return spoken(choice, _SPEECH[name], message[name], path)
+
+
+def _read_calls(speech: _Speech, calls: Json, choice: int, path: JsonPath, *, whole: bool) -> None:
+    if not isinstance(calls, list):
+        raise Malformed("the answer has 'tool_calls' that are not an array")
+    for position, entry in enumerate(calls):
+        index = _index(entry, position) if isinstance(entry, dict) else position
+        piece, texts = listed_call(entry, choice, index, (*path, position), whole=whole)
+        speech.calls.append(piece)
+        speech.deltas += texts
+
+
+def _index(members: Members, position: int) -> int:
+    index = members.get("index", position)
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        raise Malformed("the answer has an 'index' that is not one")
+    return index
+
+
+# ---- phrasing ----------------------------------------------------------------------------------------------------
+
+
+def answer_head(model: str, denial: Denial) -> dict[str, Json]:
+    """What identifies an answer that no upstream has begun; there is no clock here to say when."""
+    return {"id": f"chatcmpl-{denial.decision_id}", "created": 0, "model": model}
+
+
+def whole_answer(head: dict[str, Json], text: str, choices: Sequence[int], usage: Json) -> bytes:
+    """A document in which every choice says ``text`` and ends with ``content_filter``."""
+    said: list[Json] = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "content": text, "refusal": None},
+            "logprobs": None,
+            "finish_reason": "content_filter",
+        }
+        for index in choices
+    ]
+    return dump({**head, "object": "chat.completion", "choices": said, **({"usage": usage} if usage else {})})
+
+
+def streamed_answer(head: dict[str, Json], text: str, choices: Sequence[int], usage: Json) -> bytes:
+    """The same as the last events of a stream, with a usage chunk if there is a usage to tell."""
+    events = []
+    for index in choices:
+        said: Json = {"index": index, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
+        ended: Json = {"index": index, "delta": {}, "finish_reason": "content_filter"}
+        events += [_chunk(head, [said]), _chunk(head, [ended])]
+    if usage:
+        events.append(_chunk(head, [], usage))
+    return b"".join([*events, DONE])
+
+
+def _chunk(head: dict[str, Json], choices: list[Json], usage: Json = None) -> bytes:
+    chunk: dict[str, Json] = {**head, "object": "chat.completion.chunk", "choices": choices}
+    if usage:
+        chunk["usage"] = usage
+    return b"data: " + dump(chunk) + b"\n\n"

@@ -1,0 +1,110 @@
+"""Where a request's untrusted text is found: the walk over free-form JSON, and the list that a dialect fills.
+
+What is not known to be harmless is text: an unknown member of a message is inspected like the message itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from extproc.chat import Json, JsonPath, Malformed, Text
+from extproc.dialects.members import Members, required_string, string
+
+ROLE_SCOPES: Final = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool_result",
+    "function": "tool_result",
+}
+_MEDIA: Final = {
+    "image_url": "image",
+    "input_image": "image",
+    "input_audio": "audio",
+    "audio_url": "audio",
+    "video_url": "video",
+    "file": "file",
+}
+
+
+class Found(NamedTuple):
+    """A string of a free-form value; with ``keys`` it is the keys of the object at ``path``, one a line."""
+
+    path: JsonPath
+    text: str
+    keys: bool
+
+
+def strings(value: Json, path: JsonPath) -> Iterator[Found]:
+    """Walk a value in document order: every string, and each object's keys before its members."""
+    stack = [(path, value)]
+    while stack:
+        place, current = stack.pop()
+        if isinstance(current, str):
+            yield Found(place, current, keys=False)
+        elif isinstance(current, dict):
+            yield Found(place, "\n".join(current), keys=True)
+            stack.extend(((*place, key), member) for key, member in reversed(current.items()))
+        elif isinstance(current, list):
+            stack.extend(((*place, index), current[index]) for index in reversed(range(len(current))))
+
+
+@dataclass(slots=True)
+class Untrusted:
+    """The untrusted content of one request, in document order."""
+
+    texts: list[Text] = field(default_factory=list)
+    not_inspected: list[str] = field(default_factory=list)
+
+    def add(self, scope: str, text: str, path: JsonPath, message: int = -1) -> None:
+        """List one text; an empty one says nothing."""
+        if text:
+            self.texts.append(Text(scope, text, path, message))
+
+    def walk(self, scope: str, value: Json, path: JsonPath, message: int = -1, *, keys: bool = False) -> None:
+        """List every string of a value; with ``keys`` also what its objects' keys say.
+
+        The path of keys is their object's, so that an edit cannot leave them standing.
+        """
+        for found in strings(value, path):
+            if keys or not found.keys:
+                self.add(scope, found.text, found.path, message)
+
+    def role(self, message: Members, index: int) -> str:
+        """The scope of a message by its role. Chat templates print unknown roles as they are, so those are text too."""
+        role = required_string(message, "role")
+        if role not in ROLE_SCOPES:
+            self.add("user", role, ("messages", index, "role"), index)
+        return ROLE_SCOPES.get(role, "user")
+
+    def content(self, scope: str, content: Json, path: JsonPath, message: int) -> None:
+        """List a message's content: nothing, a string, or parts.
+
+        Raises:
+            Malformed: it is something else.
+        """
+        if content is None or isinstance(content, str):
+            self.add(scope, content or "", path, message)
+        elif isinstance(content, list):
+            for index, part in enumerate(content):
+                self._part(scope, part, (*path, index), message)
+        else:
+            raise Malformed("'content' must be a string or an array of parts")
+
+    def _part(self, scope: str, part: Json, path: JsonPath, message: int) -> None:
+        if isinstance(part, str):
+            self.add(scope, part, path, message)
+            return
+        if not isinstance(part, dict):
+            raise Malformed("'content' must be a string or an array of parts")
+        string(part, "type")
+        for name, member in part.items():
+            if name in _MEDIA and member is not None:
+                self.not_inspected.append(_MEDIA[name])
+                if isinstance(member, dict) and isinstance(filename := member.get("filename"), str):
+                    self.add("document", filename, (*path, name, "filename"), message)
+            elif name != "type":
+                self.walk(scope, member, (*path, name), message, keys=True)

@@ -1,0 +1,223 @@
+"""Bytes to frames, without I/O: server-sent events, JSON lines, one JSON document, or a whole body.
+
+A framer keeps at most one incomplete frame of at most ``limit_bytes`` and remembers how far it has looked, so a peer
+that sends one byte at a time costs no more than one that sends everything at once. What a frame says does not depend
+on how the bytes were cut, and the ``raw`` of all pieces is the input, byte for byte.
+
+What lives here: where a frame begins and ends. What must not: what it means.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Final, NamedTuple, Protocol
+
+from extproc.chat import Malformed
+
+_JSON_SPACE: Final = b" \t\r\n"
+_LINE_END: Final = rb"(?>\r\n|\n|\r)"
+# A CR at the end of what we have may be half of a CRLF, so it ends nothing yet.
+_EVENT_END: Final = re.compile(rb"(?:\A|" + _LINE_END + rb")(?>\r\n|\n|\r(?!\Z))")
+_EVENT_END_CHARS: Final = 4
+_SSE_FIELDS: Final = frozenset({b"", b"data", b"event", b"id", b"retry"})  # a comment has no name
+_SPACE_RUN: Final = re.compile(rb"[ \t\r\n]*+")
+_STRUCTURE: Final = re.compile(rb'["\[\]{}]')
+_STRING_RUN: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+
+
+class Piece(NamedTuple):
+    """One frame: its bytes, and what a dialect reads in it (None for comments and white space)."""
+
+    raw: bytes
+    payload: bytes | None
+
+
+class Framer(Protocol):
+    """Cuts one body into frames."""
+
+    def feed(self, data: bytes, end: bool) -> Iterator[Piece]:
+        """Take the next bytes, give the frames they complete, one by one; with ``end`` nothing is kept.
+
+        Frames before a malformed place come out before it raises. What is not drawn from the iterator is not read.
+
+        Raises:
+            Malformed: the bytes cannot be this framing, or a frame is larger than the limit.
+        """
+        ...
+
+
+class _Delimited(ABC):
+    """What framings have in common whose frames end with a delimiter."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._pending = bytearray()
+
+    def feed(self, data: bytes, end: bool) -> Iterator[Piece]:
+        """Take the next bytes, give the frames they complete; with ``end`` what remains is the last frame."""
+        searched = len(self._pending)
+        self._pending += data
+        while stop := self._next_end(searched):
+            yield self._take(stop)
+            searched = 0
+        if end and self._pending:
+            yield self._take(len(self._pending))
+        _check_size(len(self._pending), self._limit_bytes)
+
+    def _take(self, stop: int) -> Piece:
+        _check_size(stop, self._limit_bytes)
+        raw = bytes(self._pending[:stop])
+        del self._pending[:stop]
+        return Piece(raw, self._payload(raw))
+
+    @abstractmethod
+    def _next_end(self, searched: int) -> int:
+        """Where the first pending frame ends, 0 if nowhere yet; the first ``searched`` bytes do not complete one."""
+
+    @staticmethod
+    @abstractmethod
+    def _payload(raw: bytes) -> bytes | None: ...
+
+
+class SseFramer(_Delimited):
+    """Server-sent events. The payload is the event's data lines, joined; comments and other fields stay in ``raw``.
+
+    An unknown field, which a lenient client could take for something else, is malformed; a byte order mark makes one.
+    """
+
+    def _next_end(self, searched: int) -> int:
+        match = _EVENT_END.search(self._pending, max(0, searched - _EVENT_END_CHARS + 1))
+        return match.end() if match else 0
+
+    @staticmethod
+    def _payload(raw: bytes) -> bytes | None:
+        data = []
+        for line in raw.splitlines():
+            name, _, value = line.partition(b":")
+            if name == b"data":
+                data.append(value.removeprefix(b" "))
+            elif name not in _SSE_FIELDS:
+                raise Malformed("the stream has a line that is not a server-sent event's")
+        return b"\n".join(data) if data else None
+
+
+class LineFramer(_Delimited):
+    """JSON lines. Each ends with a line feed, save perhaps the last; a blank line has no payload."""
+
+    def _next_end(self, searched: int) -> int:
+        return self._pending.find(b"\n", searched) + 1
+
+    @staticmethod
+    def _payload(raw: bytes) -> bytes | None:
+        return raw if raw.strip(_JSON_SPACE) else None
+
+
+class DocumentFramer:
+    """One JSON object or array, which is complete at its last bracket, whether or not the body's end is announced.
+
+    White space after it passes as frames of its own; anything else is malformed.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._pending = bytearray()
+        self._scanned = 0
+        self._depth = 0
+        self._quoted = False
+        self._complete = False
+
+    def feed(self, data: bytes, end: bool) -> Iterator[Piece]:
+        """Take the next bytes; give the document once it is complete."""
+        if not self._complete:
+            self._pending += data
+            self._complete = self._scan()
+            stop = self._scanned if self._complete else len(self._pending)
+            _check_size(stop, self._limit_bytes)
+            if self._depth and end:
+                raise Malformed("the JSON document breaks off")
+            if not self._complete and not end:
+                return
+            data = bytes(self._pending[stop:])
+            raw = bytes(self._pending[:stop])
+            self._pending.clear()
+            if raw:
+                yield Piece(raw, raw if self._complete else None)
+        if data.strip(_JSON_SPACE):
+            raise Malformed("something follows the JSON document")
+        if data:
+            yield Piece(data, None)
+
+    def _scan(self) -> bool:
+        """Look at what has not been looked at; say whether the document is complete, at ``_scanned`` then."""
+        pending, at = self._pending, self._scanned
+        if not self._depth:
+            at = _end_of(_SPACE_RUN, pending, at)
+            if at < len(pending) and pending[at] not in b"{[":
+                raise Malformed("the body is not a JSON object or array")
+        while at < len(pending):
+            if self._quoted:
+                at = _end_of(_STRING_RUN, pending, at)
+                if pending[at : at + 1] != b'"':  # the end, or a backslash without what it escapes
+                    break
+                self._quoted = False
+                at += 1
+                continue
+            mark = _STRUCTURE.search(pending, at)
+            if mark is None:
+                at = len(pending)
+                break
+            at = mark.end()
+            self._quoted = mark[0] == b'"'
+            self._depth += (mark[0] in b"{[") - (mark[0] in b"}]")
+            if not self._depth:
+                self._scanned = at
+                return True
+        self._scanned = at
+        return False
+
+
+class BodyFramer:
+    """Any bytes: the whole body is one frame, known only at its end."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._pending = bytearray()
+
+    def feed(self, data: bytes, end: bool) -> Iterator[Piece]:
+        """Take the next bytes; give the body with ``end``."""
+        self._pending += data
+        _check_size(len(self._pending), self._limit_bytes)
+        if end and self._pending:
+            raw = bytes(self._pending)
+            self._pending.clear()
+            yield Piece(raw, raw)
+
+
+def replace_event_data(raw: bytes, data: bytes) -> bytes:
+    """Put other data, of one line, into a server-sent event; its other lines and its line ends stay."""
+    lines = []
+    for line in raw.splitlines(keepends=True):
+        content = line.rstrip(b"\r\n")
+        if content.partition(b":")[0] != b"data":
+            lines.append(line)
+        elif data:
+            lines.append(b"data: " + data + line[len(content) :])
+            data = b""
+    return b"".join(lines)
+
+
+def replace_line(raw: bytes, document: bytes) -> bytes:
+    """Put another document into a JSON line; its line end stays."""
+    return document + raw[len(raw.rstrip(_JSON_SPACE)) :]
+
+
+def _check_size(size_bytes: int, limit_bytes: int) -> None:
+    if size_bytes > limit_bytes:
+        raise Malformed("the answer has a frame that is larger than allowed")
+
+
+def _end_of(run: re.Pattern[bytes], data: bytearray, start: int) -> int:
+    match = run.match(data, start)
+    return match.end() if match else start

@@ -1,0 +1,152 @@
+"""All rules of one response scope over one channel of an answer, as the text runs by.
+
+What lives here: streaming scans merged into one list of redactions. What must not: frames, bytes, how a detector scans.
+
+This is the hot path: where one rule reads a scope, the common case, a feed costs what the detector costs. Where several
+do, text settles when all of them are done with it, and where they overlap the strictest wins: a deny ends the channel,
+a redaction replaces, a note changes nothing. The outcome depends on the text alone, not on how it was cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from extproc.detectors.base import Match, Span, StreamDetector
+from extproc.policy.compiler import CompiledPolicy, Rule
+from extproc.policy.decision import Action, Finding
+from extproc.policy.reading import finding
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """What happens to code points ``[start, end)`` of a channel.
+
+    ``replacement`` takes their place; None leaves the text as it is (a note, of no width). ``finding`` comes with the
+    piece that opens a finding; if its action is DENY and it is not monitored, the answer ends at ``start``.
+    """
+
+    start: int
+    end: int
+    replacement: str | None
+    finding: Finding | None = None
+
+
+class ChannelScan(Protocol):
+    """The scan of one channel: owned by one exchange."""
+
+    settled: int
+    """Code points from the channel's start whose fate is known: they may leave, edited by the redactions given."""
+
+    def feed(self, text: str, final: bool) -> list[Redaction]:
+        """Take the next text; return redactions newly decided: in order, not overlapping, all before ``settled``."""
+        ...
+
+
+def open_channel(policy: CompiledPolicy, scope: str) -> ChannelScan | None:
+    """Start the scan of a channel, or return None where no rule reads its scope."""
+    rules = policy.by_scope[scope]
+    if not rules:
+        return None
+    if len(rules) == 1:
+        return _OneRule(rules[0], scope)
+    return _SeveralRules(rules, scope)
+
+
+class _OneRule:
+    """The common case."""
+
+    __slots__ = ("_rule", "_scan", "_scope", "settled")
+
+    def __init__(self, rule: Rule, scope: str) -> None:
+        self.settled = 0
+        self._rule: Final = rule
+        self._scope: Final = scope
+        self._scan: Final = _detector_of(rule).stream()
+
+    def feed(self, text: str, final: bool) -> list[Redaction]:
+        scan = self._scan
+        spans = scan.feed(text, final)
+        self.settled = scan.settled
+        if not spans:
+            return []
+        rule, scope = self._rule, self._scope
+        if not _acts(rule):
+            return [_note(rule, scope, span, span.start) for span in spans if span.opens]
+        return [_replace(rule, scope, span, span.start, span.end) for span in spans]
+
+
+class _SeveralRules:
+    """Merges the scans of several rules. A span that is not settled by all of them waits in ``_pending``."""
+
+    __slots__ = ("_covered", "_pending", "_scans", "_scope", "settled")
+
+    def __init__(self, rules: tuple[Rule, ...], scope: str) -> None:
+        self.settled = 0
+        self._scope: Final = scope
+        self._scans: Final = [(rule, _detector_of(rule).stream()) for rule in rules]
+        self._pending: list[tuple[Rule, Span]] = []
+        self._covered = 0  # the end of the last piece that was replaced
+
+    def feed(self, text: str, final: bool) -> list[Redaction]:
+        pending = self._pending
+        for rule, scan in self._scans:
+            pending += [(rule, span) for span in scan.feed(text, final)]
+        self.settled = settled = min(scan.settled for _, scan in self._scans)
+        if not pending:
+            return []
+        ready = [(rule, span) for rule, span in pending if span.start < settled]
+        self._pending = [(rule, span) for rule, span in pending if span.start >= settled]
+        for at, (rule, span) in enumerate(ready):
+            if span.end > settled:
+                ready[at] = (rule, replace(span, end=settled))
+                self._pending.append((rule, Span(settled, span.end, span.rule, opens=False)))
+        # At one place what goes on comes before what begins, so that a cut there changes nothing.
+        ready.sort(key=lambda entry: (entry[1].start, entry[1].opens))
+        return self._merge(ready)
+
+    def _merge(self, ready: list[tuple[Rule, Span]]) -> list[Redaction]:
+        wall = next(((rule, span) for rule, span in ready if _denies(rule)), None)
+        before = ready if wall is None else [entry for entry in ready if entry[1].start < wall[1].start]
+        out = [piece for rule, span in before if (piece := self._piece(rule, span, wall)) is not None]
+        if wall is not None:
+            out.append(_replace(wall[0], self._scope, wall[1], wall[1].start, wall[1].end))
+        return out
+
+    def _piece(self, rule: Rule, span: Span, wall: tuple[Rule, Span] | None) -> Redaction | None:
+        """What is left to do for a span beside those before it and the deny after it."""
+        start = max(span.start, self._covered)
+        end = span.end if wall is None else min(span.end, wall[1].start)
+        if not _acts(rule) or start >= end:
+            return _note(rule, self._scope, span, start) if span.opens else None
+        self._covered = end
+        if start == span.start:
+            return _replace(rule, self._scope, span, start, end)
+        return Redaction(start, end, "", _finding(rule, self._scope, span) if span.opens else None)
+
+
+def _acts(rule: Rule) -> bool:
+    return rule.action >= Action.REDACT and not rule.monitored
+
+
+def _denies(rule: Rule) -> bool:
+    return rule.action is Action.DENY and not rule.monitored
+
+
+def _replace(rule: Rule, scope: str, span: Span, start: int, end: int) -> Redaction:
+    if not span.opens:
+        return Redaction(start, end, "")
+    return Redaction(start, end, _detector_of(rule).marker(span.rule), _finding(rule, scope, span))
+
+
+def _note(rule: Rule, scope: str, span: Span, at: int) -> Redaction:
+    return Redaction(at, at, None, _finding(rule, scope, span))
+
+
+def _finding(rule: Rule, scope: str, span: Span) -> Finding:
+    return finding(rule, scope, Match(span.start, span.end, span.rule))
+
+
+def _detector_of(rule: Rule) -> StreamDetector:
+    assert rule.stream is not None, "only rules that can decide on running text may name a response scope"
+    return rule.stream

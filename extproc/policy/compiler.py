@@ -1,0 +1,160 @@
+"""A checked policy document becomes what the request path looks things up in: CompiledPolicy.
+
+What lives here: everything that can be worked out at load. What must not: files, YAML, judging.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal, cast
+
+from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES
+from extproc.detectors import DETECTORS
+from extproc.detectors.base import Detector, StreamDetector
+from extproc.policy.decision import Action
+from extproc.policy.document import LimitsDocument, PolicyDocument, RuleDocument
+from extproc.policy.models import ModelAllowlist, compile_models
+from extproc.policy.tools import ToolPolicy, compile_tools
+
+Mode = Literal["enforce", "monitor"]
+RefusalStyle = Literal["error", "message"]
+
+INJECTION: Final = "prompt_injection"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one exchange may use. ``held_bytes`` is for streams only; None is no limit."""
+
+    request_bytes: int
+    response_bytes: int
+    held_bytes: int
+    decide_s: float
+    exchange_s: float
+    idle_s: float
+    json_depth: int
+    max_tokens: int | None
+    choices: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A detector, where it reads, and what a finding asks for. ``monitored``: findings are recorded, not acted on.
+
+    ``stream`` is the detector again where it can decide on running text. ``scores``: its score is the injection score.
+    """
+
+    id: str
+    detector: Detector
+    stream: StreamDetector | None
+    scopes: tuple[str, ...]
+    action: Action
+    owasp: tuple[str, ...]
+    monitored: bool
+    scores: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPolicy:
+    """Immutable and shared; a Session keeps the one it started with.
+
+    ``by_scope`` holds the rules of each scope, in the policy's order. ``unread`` holds, for each request scope, what
+    does not read it, as the audit names it.
+    """
+
+    name: str
+    revision: str
+    mode: Mode
+    on_error: Action
+    on_unknown: Action
+    limits: Limits
+    endpoints: re.Pattern[str] | None
+    models: ModelAllowlist
+    tools: ToolPolicy
+    rules: tuple[Rule, ...]
+    by_scope: Mapping[str, tuple[Rule, ...]]
+    unread: Mapping[str, tuple[str, ...]]
+    refusal_style: RefusalStyle
+    refusal_status: int
+
+    @property
+    def enforces(self) -> bool:
+        """Whether models, tools, limits and endpoints are enforced; a rule has its own word."""
+        return self.mode == "enforce"
+
+    def endpoint_allowed(self, method: str, path: str) -> bool:
+        """Say whether a request that no dialect claims may pass unread."""
+        if self.on_unknown is Action.ALLOW:
+            return True
+        return self.endpoints is not None and self.endpoints.fullmatch(f"{method} {path}") is not None
+
+
+def compile_policy(
+    document: PolicyDocument, detectors: Mapping[str, Detector], revision: str, extra_models: Sequence[str] = ()
+) -> CompiledPolicy:
+    """Compile a document. ``detectors`` holds one built detector for each rule id.
+
+    Raises:
+        BadName: a name in ``extra_models`` is not a model name.
+    """
+    spec = document.spec
+    rules = tuple(_rule(rule, detectors[rule.id], spec.mode) for rule in spec.rules)
+    return CompiledPolicy(
+        name=document.metadata.name,
+        revision=revision,
+        mode=spec.mode,
+        on_error=Action[spec.on_error.upper()],
+        on_unknown=Action[spec.on_unknown.upper()],
+        limits=_limits(spec.limits),
+        endpoints=_endpoints(spec.endpoints.allow),
+        models=compile_models(spec.models.allow, extra_models, spec.models.pinned),
+        tools=compile_tools(spec.tools.default, (tool.name for tool in spec.tools.allow)),
+        rules=rules,
+        by_scope=_by_scope(rules),
+        unread=_unread(rules),
+        refusal_style=spec.refusal.style,
+        refusal_status=spec.refusal.status,
+    )
+
+
+def _rule(rule: RuleDocument, detector: Detector, mode: Mode) -> Rule:
+    return Rule(
+        id=rule.id,
+        detector=detector,
+        stream=cast("StreamDetector", detector) if DETECTORS[rule.detector].streams else None,
+        scopes=tuple(rule.scope),
+        action=Action[rule.action.upper()],
+        owasp=tuple(rule.owasp),
+        monitored=(rule.mode or mode) == "monitor",
+        scores=rule.detector == INJECTION,
+    )
+
+
+def _limits(limits: LimitsDocument) -> Limits:
+    return Limits(**limits.model_dump())
+
+
+def _endpoints(allow: Iterable[str]) -> re.Pattern[str] | None:
+    """``*`` stands for one path segment, which cannot hide a step up or an escape."""
+    patterns = [re.escape(entry).replace(r"\*", r"(?!\.\.?(?:/|$))[^/%;?#\\]+") for entry in allow]
+    return re.compile("|".join(patterns)) if patterns else None
+
+
+def _by_scope(rules: Sequence[Rule]) -> Mapping[str, tuple[Rule, ...]]:
+    scopes = (*REQUEST_SCOPES, *RESPONSE_SCOPES)
+    return MappingProxyType({scope: tuple(rule for rule in rules if scope in rule.scopes) for scope in scopes})
+
+
+def _unread(rules: Sequence[Rule]) -> Mapping[str, tuple[str, ...]]:
+    scored = any(rule.scores for rule in rules)
+    unread: dict[str, tuple[str, ...]] = {}
+    for scope in REQUEST_SCOPES:
+        reading = [rule for rule in rules if scope in rule.scopes]
+        if not reading:
+            unread[scope] = (scope,)
+        elif scored and not any(rule.scores for rule in reading):
+            unread[scope] = (f"{scope}:{INJECTION}",)
+    return MappingProxyType(unread)

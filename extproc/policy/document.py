@@ -1,0 +1,252 @@
+"""The policy file as its author writes it: the schema, its defaults, and everything that can be wrong with it.
+
+What lives here: pydantic models, used at load only, and the checks that need nothing but the document. What must not:
+YAML, files, positions in a file, the request path.
+
+A field's description is its documentation in editors (JSON Schema) and the source of ``docs/policy.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES
+from extproc.detectors import DETECTORS
+from extproc.policy.models import BadName, normalise
+
+API_VERSION: Final = "sluicegate.dev/v1"
+
+_UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SIZE: Final = re.compile(r"(\d{1,12})(B|KiB|MiB|GiB)?")
+_ENDPOINT: Final = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (?:/|(?:/[\w.~!$&'()*+,=:@-]+)+)", re.ASCII)
+_ID: Final = r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"
+_PACK: Final = r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$"
+_OWASP: Final = r"^[A-Z]{2,5}[0-9]{2}:20[0-9]{2}$"
+_SCOPES: Final = (*REQUEST_SCOPES, *RESPONSE_SCOPES)
+# SDKs send the same request again on these, so a refusal with one of them would be asked for three times.
+_RETRIED: Final = frozenset({408, 409, 425, 429})
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("policy", "{message}", {"message": message})
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt word, or nothing where none is near."""
+    near = get_close_matches(word, list(known), n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _size(value: object) -> object:
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value)
+        if match is None:
+            raise _wrong('a size is a number of bytes or a number with KiB, MiB or GiB, such as "2MiB"')
+        return int(match[1]) * _UNITS[match[2] or "B"]
+    return value
+
+
+def _scope(value: str) -> str:
+    if value not in _SCOPES:
+        raise _wrong(f'unknown scope "{value}"{did_you_mean(value, _SCOPES)}')
+    return value
+
+
+def _endpoint(value: str) -> str:
+    path = value.partition(" ")[2]
+    if _ENDPOINT.fullmatch(value) is None or {".", ".."} & set(path.split("/")):
+        raise _wrong('an endpoint is a method and a plain path, such as "GET /v1/models"; "*" is one path segment')
+    return value
+
+
+def _model(value: str) -> str:
+    try:
+        normalise(value)
+    except BadName as why:
+        raise _wrong(str(why)) from None
+    return value
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    Field(ge=1, le=1 << 40),
+    WithJsonSchema({"type": ["integer", "string"], "minimum": 1, "pattern": f"^{_SIZE.pattern}$"}),
+]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+Scope = Annotated[str, AfterValidator(_scope), WithJsonSchema({"type": "string", "enum": list(_SCOPES)})]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Model = Annotated[str, AfterValidator(_model)]
+Owasp = Annotated[str, Field(pattern=_OWASP)]
+
+
+class _Strict(BaseModel):
+    """No unknown fields, no guessing of types, no changes after."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class MetadataDocument(_Strict):
+    """What the policy is called."""
+
+    name: Annotated[str, Field(pattern=_ID, description="names the policy in audit lines and metrics")]
+
+
+class LimitsDocument(_Strict):
+    """What one exchange may use. Sizes are bytes, or numbers with KiB, MiB or GiB."""
+
+    request_bytes: Annotated[Size, Field(description="largest request body")] = 2 << 20
+    response_bytes: Annotated[Size, Field(description="largest frame, or answer that comes as one document")] = 8 << 20
+    held_bytes: Annotated[Size, Field(description="most of a streamed answer that may wait for a decision")] = 64 << 10
+    decide_s: Annotated[Seconds, Field(description="verdict on a request, from its last byte")] = 5.0
+    exchange_s: Annotated[Seconds, Field(description="a whole exchange")] = 1800.0
+    idle_s: Annotated[Seconds, Field(description="no event from either side")] = 300.0
+    json_depth: Annotated[int, Field(ge=4, le=512, description="nesting of a request body")] = 64
+    max_tokens: Annotated[int | None, Field(ge=1, description="largest output that may be asked for")] = None
+    choices: Annotated[int | None, Field(ge=1, description="most answers to one request (n)")] = None
+
+
+class EndpointsDocument(_Strict):
+    """What passes unread besides the APIs that are guarded."""
+
+    allow: Annotated[list[Endpoint], Field(description='method and path, such as "GET /api/tags"')] = []
+
+
+class ModelsDocument(_Strict):
+    """Which models may be asked for."""
+
+    allow: Annotated[
+        list[Model], Field(description="exact names or globs; spellings that mean the same are the same")
+    ] = []
+    pinned: Annotated[
+        bool, Field(description="refuse names without a tag and `:latest`, unless listed letter for letter")
+    ] = True
+
+
+class ToolDocument(_Strict):
+    """A tool that may be declared and called."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256, description="exact name or glob; case counts")]
+
+
+class ToolsDocument(_Strict):
+    """Which tools a request may declare. A call to a tool that is not allowed never leaves."""
+
+    default: Annotated[
+        Literal["strip", "deny", "allow"], Field(description="for all others: strip the declaration, deny, or allow")
+    ] = "strip"
+    allow: Annotated[list[ToolDocument], Field(description="the tools that may be used")] = []
+
+
+class RuleDocument(_Strict):
+    """A detector, where it reads, and what a finding leads to."""
+
+    id: Annotated[str, Field(pattern=_ID, description="names the rule in audit lines, metrics and refusals")]
+    detector: Annotated[str, Field(json_schema_extra={"enum": sorted(DETECTORS)}, description="what to look for")]
+    pack: Annotated[
+        str | None, Field(pattern=_PACK, description="rule pack, from packs/ beside the policy or as shipped")
+    ] = None
+    options: Annotated[dict[str, Any], Field(description="the detector's own settings")] = {}
+    scope: Annotated[list[Scope], Field(min_length=1, description="whose text to read")]
+    action: Annotated[
+        Literal["flag", "redact", "deny"],
+        Field(description="flag: record only; redact: replace; deny: refuse or cut off"),
+    ]
+    owasp: Annotated[list[Owasp], Field(description="the OWASP entries it answers, with their year: LLM01:2025")] = []
+    mode: Annotated[
+        Literal["enforce", "monitor"] | None,
+        Field(description="monitor: record, act on nothing; default: the policy's"),
+    ] = None
+
+    @field_validator("detector")
+    @classmethod
+    def _known_detector(cls, value: str) -> str:
+        if value not in DETECTORS:
+            raise _wrong(f'unknown detector "{value}"{did_you_mean(value, DETECTORS)}')
+        return value
+
+    @field_validator("scope")
+    @classmethod
+    def _readable_scopes(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        if len(set(value)) != len(value):
+            raise _wrong("a scope is named twice")
+        kind = DETECTORS.get(info.data.get("detector", ""))
+        answers = [scope for scope in value if scope in RESPONSE_SCOPES]
+        if kind is not None and answers and not kind.streams:
+            detector = info.data["detector"]
+            raise _wrong(f'detector "{detector}" needs a whole text and cannot read {answers[0]}, which is streamed')
+        return value
+
+    @field_validator("action")
+    @classmethod
+    def _possible_action(cls, value: str, info: ValidationInfo) -> str:
+        kind = DETECTORS.get(info.data.get("detector", ""))
+        if kind is not None and value == "redact" and not kind.streams:
+            detector = info.data["detector"]
+            raise _wrong(f'detector "{detector}" judges a text as a whole and gives no exact places to redact')
+        return value
+
+
+class RefusalDocument(_Strict):
+    """How a refusal looks to the client."""
+
+    status: Annotated[int, Field(ge=400, le=499, description="HTTP status of a refusal; not one that SDKs retry")] = 403
+    style: Annotated[
+        Literal["error", "message"], Field(description="error: the API's error; message: a 200 answer that says so")
+    ] = "error"
+
+    @field_validator("status")
+    @classmethod
+    def _final_status(cls, value: int) -> int:
+        if value in _RETRIED:
+            raise _wrong(f"SDKs send a request again after {value}; use one they take for an answer, such as 403")
+        return value
+
+
+class SpecDocument(_Strict):
+    """What the policy says."""
+
+    mode: Annotated[
+        Literal["enforce", "monitor"], Field(description="monitor: record what would happen, change nothing")
+    ] = "enforce"
+    on_error: Annotated[Literal["deny"], Field(description="a bug, a deadline, an unreadable body")] = "deny"
+    on_unknown: Annotated[
+        Literal["deny", "allow"], Field(description="a request that is neither a guarded API nor in endpoints.allow")
+    ] = "deny"
+    limits: LimitsDocument = LimitsDocument()
+    endpoints: EndpointsDocument = EndpointsDocument()
+    models: ModelsDocument = ModelsDocument()
+    tools: ToolsDocument = ToolsDocument()
+    rules: Annotated[list[RuleDocument], Field(description="in order; the strictest finding decides")] = []
+    refusal: RefusalDocument = RefusalDocument()
+
+
+class PolicyDocument(_Strict):
+    """A Sluicegate policy."""
+
+    apiVersion: Literal["sluicegate.dev/v1"]  # noqa: N815 - as in Kubernetes
+    kind: Literal["Policy"]
+    metadata: MetadataDocument
+    spec: SpecDocument
+
+
+def json_schema() -> str:
+    """Write the JSON Schema of a policy, for editors."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **PolicyDocument.model_json_schema()}
+    return json.dumps(schema, indent=2) + "\n"

@@ -1,0 +1,236 @@
+"""Judging: a request or a tool call against a policy gives a Decision, and every refusal gets its words here.
+
+What lives here: the order of the controls and how their outcomes become one. What must not: an API's shapes, how a
+detector scans, running text (``channel``).
+
+Every control is asked, also after one has denied, so that the record is whole; the first denial is the one that the
+client reads. What is not enforced (a policy or rule in monitor mode) is found and recorded all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from extproc.chat import RESPONSE_SCOPES, ChatRequest, Denial, Edit, JsonPath, ToolCall
+from extproc.dialects.base import Dialect
+from extproc.policy.compiler import CompiledPolicy
+from extproc.policy.decision import Action, Decision, Finding
+from extproc.policy.reading import ARGUMENTS, read, read_arguments, read_texts, rewrite
+
+_MODEL_OWASP: Final = ("LLM03:2025", "LLM04:2026")
+_TOOL_OWASP: Final = ("LLM06:2025", "LLM03:2026")
+_LIMIT_OWASP: Final = ("LLM10:2025", "LLM06:2026")
+# What a client or a model named may be said back to it only where it cannot be anything but a name.
+_NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What one control says."""
+
+    findings: tuple[Finding, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    denial: Denial | None = None
+
+
+# ---- requests ----------------------------------------------------------------------------------------------------
+
+
+def judge_request(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str) -> Decision:
+    """Judge a request: its model, its parameters, its tools, then every text by its scope.
+
+    ``edits`` redact texts and strip tools; a denied request has none.
+    """
+    tools = _judge_tools(policy, request, dialect, decision_id)
+    gone = tuple(edit.path for edit in tools.edits)
+    texts = [text for text in request.texts if not any(text.path[: len(path)] == path for path in gone)]
+    reading, edits = read_texts(policy, request.document, texts)
+    outcomes = (
+        _judge_model(policy, request, decision_id),
+        _judge_parameters(policy, request, decision_id),
+        tools,
+        _Outcome(tuple(reading.findings), edits, _denial_of(policy, reading.findings, decision_id)),
+    )
+    scopes = dict.fromkeys(text.scope for text in texts)
+    unread = [entry for scope in scopes for entry in policy.unread.get(scope, ())]
+    decision = _decide(outcomes)
+    return replace(
+        decision,
+        not_inspected=(*request.not_inspected, *unread),
+        injection_score=reading.score or 0.0,
+    )
+
+
+def _judge_model(policy: CompiledPolicy, request: ChatRequest, decision_id: str) -> _Outcome:
+    why = policy.models.refusal(request.model)
+    if why is None:
+        return _Outcome()
+    found = _control_finding(policy, "models", "model_not_approved", "parameter", _MODEL_OWASP)
+    denial = Denial(why, "models", decision_id, policy.refusal_status, "model_not_approved")
+    return _Outcome((found,), denial=denial if policy.enforces else None)
+
+
+def _judge_parameters(policy: CompiledPolicy, request: ChatRequest, decision_id: str) -> _Outcome:
+    limits = {"max_tokens": policy.limits.max_tokens, "choices": policy.limits.choices}
+    over = [
+        (name, limit)
+        for name, limit in limits.items()
+        # A negative number asks for no limit at all (Ollama's num_predict).
+        if limit is not None and (asked := request.parameters.get(name, 0)) and not 0 < asked <= limit
+    ]
+    if not over:
+        return _Outcome()
+    found = tuple(_control_finding(policy, "limits", name, "parameter", _LIMIT_OWASP) for name, _ in over)
+    message = "; ".join(f"{name} may be at most {limit}" for name, limit in over)
+    denial = Denial(message, "limits", decision_id, policy.refusal_status, "limit_exceeded")
+    return _Outcome(found, denial=denial if policy.enforces else None)
+
+
+def _judge_tools(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str) -> _Outcome:
+    refused = [tool for tool in request.tools if not policy.tools.allows(tool.name)]
+    if not refused:
+        return _Outcome()
+    strips = policy.tools.default == "strip"
+    match, action = ("tool_stripped", Action.REDACT) if strips else ("tool_not_allowed", Action.DENY)
+    found = tuple(
+        _control_finding(policy, "tools", match, "tool_definition", _TOOL_OWASP, action, tool.path) for tool in refused
+    )
+    if not policy.enforces:
+        return _Outcome(found)
+    names = frozenset(tool.name for tool in refused)
+    edits = dialect.without_tools(request, names) if strips else ()
+    if edits:
+        return _Outcome(found, edits)
+    return _Outcome(found, denial=_tool_denial(policy, sorted(names), decision_id))
+
+
+# ---- answers -----------------------------------------------------------------------------------------------------
+
+
+def judge_call(policy: CompiledPolicy, call: ToolCall, decision_id: str) -> Decision:
+    """Judge a complete tool call: is the tool allowed, and what is in its arguments.
+
+    A redaction is one Edit at path ``()`` whose value is the whole new arguments text.
+    """
+    tool = _Outcome()
+    if not policy.tools.allows(call.name):
+        found = _control_finding(policy, "tools", "tool_not_allowed", ARGUMENTS, _TOOL_OWASP)
+        denial = _tool_denial(policy, [call.name], decision_id) if policy.enforces else None
+        tool = _Outcome((found,), denial=denial)
+    reading = read_arguments(policy, call.arguments)
+    edits = (Edit((), rewrite(call.arguments, reading.cuts)),) if reading.cuts else ()
+    texts = _Outcome(tuple(reading.findings), edits, _denial_of(policy, reading.findings, decision_id))
+    return _decide((tool, texts))
+
+
+# ---- single texts --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextJudgement:
+    """What becomes of one text. ``output`` is what would leave, None if nothing would; ``score`` as in Reading."""
+
+    action: Action
+    findings: tuple[Finding, ...]
+    score: float | None
+    output: str | None
+
+
+def judge_text(policy: CompiledPolicy, scope: str, text: str) -> TextJudgement:
+    """Judge one text as if it had come alone in this scope.
+
+    Raises:
+        KeyError: there is no such scope.
+    """
+    reading = read_arguments(policy, text) if scope == ARGUMENTS else read(policy.by_scope[scope], scope, text)
+    action = max((_acted(found) for found in reading.findings), default=Action.ALLOW)
+    output = None if action is Action.DENY else rewrite(text, reading.cuts)
+    return TextJudgement(action, tuple(reading.findings), reading.score, output)
+
+
+# ---- one decision ------------------------------------------------------------------------------------------------
+
+
+def _decide(outcomes: Sequence[_Outcome]) -> Decision:
+    findings = tuple(found for outcome in outcomes for found in outcome.findings)
+    denial = next((outcome.denial for outcome in outcomes if outcome.denial is not None), None)
+    action = max((_acted(found) for found in findings), default=Action.ALLOW)
+    if denial is not None:
+        return Decision(Action.DENY, findings, denial=denial)
+    return Decision(action, findings, tuple(edit for outcome in outcomes for edit in outcome.edits))
+
+
+def _acted(found: Finding) -> Action:
+    """What became of a finding: one that is only monitored is a note."""
+    return min(found.action, Action.FLAG) if found.monitored else found.action
+
+
+def _control_finding(
+    policy: CompiledPolicy,
+    control: str,
+    match: str,
+    scope: str,
+    owasp: tuple[str, ...],
+    action: Action = Action.DENY,
+    path: JsonPath = (),
+) -> Finding:
+    return Finding(control, match, scope, action, owasp, path, monitored=not policy.enforces)
+
+
+def _denial_of(policy: CompiledPolicy, findings: Sequence[Finding], decision_id: str) -> Denial | None:
+    for found in findings:
+        if found.action is Action.DENY and not found.monitored:
+            return finding_denied(policy, found, decision_id)
+    return None
+
+
+# ---- the words of a refusal --------------------------------------------------------------------------------------
+
+
+def finding_denied(policy: CompiledPolicy, found: Finding, decision_id: str) -> Denial:
+    """Refuse for a finding. The message names the rule, never what it found."""
+    what = "answer" if found.scope in RESPONSE_SCOPES else "request"
+    return Denial(f'the {what} was stopped by the rule "{found.rule}"', found.rule, decision_id, policy.refusal_status)
+
+
+def unknown_endpoint(policy: CompiledPolicy, method: str, path: str, decision_id: str) -> Denial:
+    """Refuse a method and path that no dialect claims and the policy does not allow."""
+    name = f"{method} {path}" if _NAME.fullmatch(method) and _NAME.fullmatch(path) else "this endpoint"
+    return Denial(
+        f"{name} is not allowed here", "endpoints", decision_id, policy.refusal_status, "endpoint_not_allowed"
+    )
+
+
+def malformed(_policy: CompiledPolicy, message: str, decision_id: str) -> Denial:
+    """Refuse what is not a request of its API. ``message`` must be fit for the client."""
+    return Denial(message, "malformed", decision_id, 400, "invalid_request")
+
+
+def too_large(policy: CompiledPolicy, decision_id: str) -> Denial:
+    """Refuse a request body over ``limits.request_bytes``."""
+    message = f"the request is larger than {policy.limits.request_bytes} bytes"
+    return Denial(message, "limits", decision_id, 413, "request_too_large")
+
+
+def failure(_policy: CompiledPolicy, _what: str, decision_id: str) -> Denial:
+    """Refuse because something on our side failed. What failed is for the record, not for the client."""
+    return Denial("the request could not be checked", "error", decision_id, 500, "policy_error")
+
+
+def unreadable_answer(_policy: CompiledPolicy, reason: str, decision_id: str) -> Denial:
+    """Refuse an answer that cannot be read. ``reason`` must be fit for the client."""
+    return Denial(f"the answer could not be checked: {reason}", "unreadable_answer", decision_id, 502, "policy_error")
+
+
+def misconfigured(_policy: CompiledPolicy, why: str, decision_id: str) -> Denial:
+    """Refuse because the gateway hides part of the exchange from us."""
+    return Denial(f"the gateway is misconfigured: {why}", "misconfigured", decision_id, 500, "policy_error")
+
+
+def _tool_denial(policy: CompiledPolicy, names: Sequence[str], decision_id: str) -> Denial:
+    named = ", ".join(f'"{name}"' for name in names[:8] if _NAME.fullmatch(name))
+    message = f"these tools are not allowed: {named}" if named else "a tool is not allowed"
+    return Denial(message, "tools", decision_id, policy.refusal_status, "tool_not_allowed")

@@ -1,0 +1,124 @@
+"""What is wrong with a policy, all of it at once, each thing at its place in the document.
+
+What lives here: from parsed data to a PolicyDocument or a list of problems, and the warnings about one that is valid.
+What must not: lines and columns, which only the reader of the file knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from extproc.chat import JsonPath
+from extproc.policy.document import PolicyDocument, RuleDocument, did_you_mean
+
+# Named in the design of the policy file, but not by this version.
+_LATER: Final = frozenset({"lock", "arguments", "when", "match"})
+_SAID_BETTER: Final = {
+    "missing": "is missing",
+    "model_type": "must be a mapping",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "string_type": "must be text; quote it if it looks like a number",
+    "string_pattern_mismatch": 'must match "{pattern}"',
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, and the keys and indexes that lead there from the document's root."""
+
+    where: JsonPath
+    message: str
+
+
+def place(where: JsonPath) -> str:
+    """Write a place as its author would: ``spec.rules[1].detector``."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where).lstrip(".")
+
+
+def inspect(data: Any) -> tuple[PolicyDocument | None, list[Problem]]:
+    """Check parsed data; return the document, or None and everything that is wrong with it."""
+    problems = list(_same_ids(data))
+    try:
+        document = PolicyDocument.model_validate(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        return None, [*(_problem(detail) for detail in details), *problems]
+    return (None if problems else document), problems
+
+
+def valid_rules(data: Any) -> Iterator[tuple[int, RuleDocument]]:
+    """Give the rules that are valid by themselves, with their index, so that more can be said of them."""
+    for index, rule in enumerate(_rules(data)):
+        try:
+            yield index, RuleDocument.model_validate(rule)
+        except ValidationError:
+            continue
+
+
+def warnings(document: PolicyDocument) -> list[Problem]:
+    """Say what is allowed but probably not meant."""
+    spec = document.spec
+    found = [
+        Problem(("spec", "rules", index), f'rule "{rule.id}" names no OWASP entry')
+        for index, rule in enumerate(spec.rules)
+        if not rule.owasp
+    ]
+    if spec.on_unknown == "allow":
+        found.append(Problem(("spec", "on_unknown"), "every endpoint that is not guarded passes unread"))
+    if spec.tools.default == "allow":
+        found.append(Problem(("spec", "tools", "default"), "every tool may be declared and called"))
+    if "*" in spec.models.allow:
+        found.append(Problem(("spec", "models", "allow"), "every model may be asked for"))
+    return found
+
+
+def _rules(data: Any) -> list[Any]:
+    spec = data.get("spec") if isinstance(data, Mapping) else None
+    rules = spec.get("rules") if isinstance(spec, Mapping) else None
+    return rules if isinstance(rules, list) else []
+
+
+def _same_ids(data: Any) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, rule in enumerate(_rules(data)):
+        name = rule.get("id") if isinstance(rule, Mapping) else None
+        if isinstance(name, str):
+            if name in seen:
+                yield Problem(("spec", "rules", index, "id"), f'another rule is called "{name}"')
+            seen.add(name)
+
+
+def _problem(detail: ErrorDetails) -> Problem:
+    where, kind = detail["loc"], detail["type"]
+    if kind == "extra_forbidden":
+        return Problem(where, _unknown_field(where))
+    context = detail.get("ctx", {})
+    if kind in _SAID_BETTER:
+        return Problem(where, _SAID_BETTER[kind].format_map(context))
+    message = detail["msg"]
+    return Problem(where, message.replace("Input should be", "must be", 1))
+
+
+def _unknown_field(where: JsonPath) -> str:
+    name = str(where[-1])
+    if name in _LATER:
+        return f'"{name}" is not supported by this version'
+    return f'unknown field "{name}"{did_you_mean(name, _fields_at(where[:-1]))}'
+
+
+def _fields_at(where: JsonPath) -> Mapping[str, Any]:
+    """The fields that the schema has at a place."""
+    model: Any = PolicyDocument
+    for step in where:
+        if isinstance(step, str):
+            annotation = model.model_fields[step].annotation
+            model = get_args(annotation)[0] if get_origin(annotation) is list else annotation
+    return cast("Mapping[str, Any]", model.model_fields)

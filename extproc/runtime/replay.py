@@ -1,0 +1,130 @@
+"""Driving sessions with recorded streams: the same events, ids and clock readings must give the same replies.
+
+What lives here: the drive, and the comparison with what was recorded. What must not: files, tables.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from extproc.policy.compiler import CompiledPolicy
+from extproc.runtime._pb import ext_proc_pb2 as pb
+from extproc.runtime._pb import recording_pb2 as rec
+from extproc.runtime.wire import BodyMode, BodyModes, Conversation, ProtocolError
+from extproc.session import Session
+
+Shape: TypeAlias = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one event led to. ``aborted``: to failing the stream."""
+
+    replies: tuple[pb.ProcessingResponse, ...] = ()
+    aborted: bool = False
+
+    @property
+    def shape(self) -> Shape:
+        """The kinds and sizes of the replies, without what they say."""
+        return shape(None if self.aborted else self.replies)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An event whose replies are not those recorded: its position, what it was, and the kinds of both replies."""
+
+    entry: int
+    event: str
+    recorded: tuple[str, ...]
+    replayed: tuple[str, ...]
+
+
+class Readings:
+    """A clock that repeats recorded readings, and stands still when they run out."""
+
+    def __init__(self) -> None:
+        self._left: deque[float] = deque()
+        self._last = 0.0
+
+    def wind(self, readings: Iterable[float]) -> None:
+        """Give what the next readings say; what is left of earlier ones is skipped."""
+        self._left = deque(readings)
+
+    def __call__(self) -> float:
+        if self._left:
+            self._last = self._left.popleft()
+        return self._last
+
+
+def drive(recording: rec.Recording, policy: CompiledPolicy) -> Iterator[Outcome]:
+    """Replay a recording's events; yield what each leads to. Its recorded replies are not looked at."""
+    clock = Readings()
+    clock.wind(recording.clock_s)
+    modes = body_modes(recording.body_modes) if recording.HasField("body_modes") else None
+    conversation = Conversation(Session(policy, recording.decision_id, clock), modes)
+    for entry in recording.entries:
+        clock.wind(entry.clock_s)
+        try:
+            yield _feed(conversation, entry)
+        except ProtocolError:
+            yield Outcome(aborted=True)
+
+
+def compare(recording: rec.Recording, policy: CompiledPolicy) -> list[Difference]:
+    """Replay a recording; return every event whose replies differ by a byte from those recorded."""
+    differences: Final[list[Difference]] = []
+    for number, (entry, now) in enumerate(zip(recording.entries, drive(recording, policy), strict=True)):
+        then = Outcome(tuple(entry.replies), entry.aborted)
+        if _bytes(then) != _bytes(now):
+            differences.append(Difference(number, event_name(entry), _kinds(then), _kinds(now)))
+    return differences
+
+
+def shape(replies: Sequence[pb.ProcessingResponse] | None) -> Shape:
+    """The kinds and sizes of replies, without what they say; None for failing the stream."""
+    if replies is None:
+        return (("aborted", 0),)
+    return tuple((str(reply.WhichOneof("response")), reply.ByteSize()) for reply in replies)
+
+
+def event_name(entry: rec.Entry) -> str:
+    """What happened, in a word or two."""
+    kind = entry.WhichOneof("event")
+    if kind == "received":
+        return entry.received.WhichOneof("request") or "empty message"
+    return f"{kind} {entry.expired or entry.closed}"
+
+
+def body_modes(modes: rec.BodyModes) -> BodyModes:
+    """The recorded body modes.
+
+    Raises:
+        ValueError: a mode that cannot be guarded.
+    """
+    return BodyModes(BodyMode(modes.request), BodyMode(modes.response), modes.withhold)
+
+
+def modes_message(modes: BodyModes) -> rec.BodyModes:
+    """The inverse of ``body_modes``."""
+    return rec.BodyModes(request=modes.request.value, response=modes.response.value, withhold=modes.withhold)
+
+
+def _feed(conversation: Conversation, entry: rec.Entry) -> Outcome:
+    kind = entry.WhichOneof("event")
+    if kind == "received":
+        return Outcome(tuple(conversation.receive(entry.received)))
+    if kind == "expired":
+        return Outcome(tuple(conversation.expire(entry.expired)))
+    conversation.close(entry.closed)
+    return Outcome()
+
+
+def _bytes(outcome: Outcome) -> tuple[bool, list[bytes]]:
+    return outcome.aborted, [reply.SerializeToString(deterministic=True) for reply in outcome.replies]
+
+
+def _kinds(outcome: Outcome) -> tuple[str, ...]:
+    return tuple(kind for kind, _ in outcome.shape)

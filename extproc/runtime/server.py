@@ -1,0 +1,141 @@
+"""One process that serves: gate, transport, admin endpoint, audit log, recorder and watchdog, from start to drain.
+
+What lives here: putting the parts together, and taking them apart in the reverse order. What must not: the parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from extproc.detectors import DETECTORS
+from extproc.detectors.base import StreamDetector
+from extproc.policy.compiler import CompiledPolicy
+from extproc.runtime.admin import Admin
+from extproc.runtime.assets import asset
+from extproc.runtime.audit import AuditLog
+from extproc.runtime.gate import Gate
+from extproc.runtime.metrics import Metrics
+from extproc.runtime.recording import Recorder
+from extproc.runtime.tls import Tls
+from extproc.runtime.transports.endpoint import Endpoint
+from extproc.runtime.transports.grpc_aio import MAX_MESSAGE_BYTES, MAX_STREAMS, GrpcAio
+from extproc.runtime.watchdog import Watchdog
+from extproc.runtime.wire import BodyModes
+from extproc.runtime.yaml_source import read_yaml
+
+SECRETS: Final = "secrets"
+DRAIN_S: Final = 30.0
+STALL_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSetup:
+    """What to serve, where and how. ``audit`` is an open file descriptor."""
+
+    policy: CompiledPolicy
+    listen: Endpoint
+    audit: int
+    tls: Tls | None = None
+    admin: Endpoint | None = None
+    modes: BodyModes | None = None
+    record: Path | None = None
+    max_streams: int = MAX_STREAMS
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    socket_mode: int = 0o600
+    stall_timeout_s: float = STALL_TIMEOUT_S
+    drain_s: float = DRAIN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Where a server listens, now that it does. ``stop`` makes it drain; called again, end at once."""
+
+    listen: Endpoint
+    admin: Endpoint | None
+    stop: Callable[[], None]
+
+
+async def run_server(setup: ServerSetup, on_ready: Callable[[Serving], None]) -> None:
+    """Serve until ``stop``, SIGTERM or SIGINT, then drain.
+
+    Raises:
+        ListenError: an endpoint cannot be listened on.
+        OSError: the directory for recordings cannot be made.
+    """
+    metrics = Metrics()
+    metrics.policy_loaded(setup.policy.name, setup.policy.revision)
+    stop = _Stop()
+    async with contextlib.AsyncExitStack() as parts:  # taken apart from the last to the first
+        audit = AuditLog(setup.audit, on_drop=metrics.audit_dropped)
+        parts.callback(audit.close)
+        recorder = None
+        if setup.record is not None:
+            recorder = Recorder(setup.record, secret_detectors(setup.policy), on_outcome=metrics.recording)
+            parts.callback(recorder.close)
+        gate = Gate(setup.policy, metrics=metrics, audit=audit.write, modes=setup.modes, recorder=recorder)
+        admin = Admin(metrics, lambda: (gate.policy.name, gate.policy.revision))
+        admin_at = None
+        if setup.admin is not None:
+            admin_at = await admin.serve(setup.admin)
+            parts.push_async_callback(admin.stop)
+        watchdog = Watchdog(setup.stall_timeout_s)
+        watchdog.start(asyncio.get_running_loop())
+        parts.callback(watchdog.stop)
+        transport = GrpcAio(
+            max_streams=setup.max_streams, max_message_bytes=setup.max_message_bytes, socket_mode=setup.socket_mode
+        )
+        bound = await transport.serve(gate, setup.listen, setup.tls)
+        parts.push_async_callback(_drain, transport, admin, stop, min(setup.drain_s, setup.policy.limits.exchange_s))
+        parts.enter_context(_signals(stop))
+        on_ready(Serving(bound, admin_at, stop.request))
+        await stop.once.wait()
+
+
+def secret_detectors(policy: CompiledPolicy) -> tuple[StreamDetector, ...]:
+    """What recordings are cleaned with: the rules that ship, and the policy's own."""
+    kind = DETECTORS[SECRETS]
+    shipped = kind.build(read_yaml(asset(f"policies/packs/{kind.pack}.yaml").read_text(encoding="utf-8")).data, {})
+    own = [rule.stream for rule in policy.rules if rule.detector.name == SECRETS and rule.stream is not None]
+    return (cast("StreamDetector", shipped), *own)
+
+
+class _Stop:
+    """Asked once, drain; asked twice, end."""
+
+    def __init__(self) -> None:
+        self.once: Final = asyncio.Event()
+        self.twice: Final = asyncio.Event()
+
+    def request(self) -> None:
+        if self.once.is_set():
+            self.twice.set()
+        self.once.set()
+
+
+async def _drain(transport: GrpcAio, admin: Admin, stop: _Stop, grace_s: float) -> None:
+    admin.drain()
+    draining = asyncio.create_task(transport.stop(grace_s))
+    impatient = asyncio.create_task(stop.twice.wait())
+    await asyncio.wait({draining, impatient}, return_when=asyncio.FIRST_COMPLETED)
+    if impatient.done():
+        await transport.stop(0)
+    impatient.cancel()
+    await draining
+
+
+@contextlib.contextmanager
+def _signals(stop: _Stop) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.request)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

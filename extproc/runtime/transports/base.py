@@ -1,0 +1,108 @@
+"""What a transport is, and what it serves. Nothing above this interface knows which transport runs.
+
+The one rule that every transport keeps: a stream that we end with status OK before the exchange is over makes Envoy
+pass the rest of it unfiltered, even where it is configured to fail closed. So a transport ends a stream well only after
+Envoy ended it; in every other case it fails the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+from extproc.runtime._pb import ext_proc_pb2 as pb
+from extproc.runtime.tls import Tls
+from extproc.runtime.transports.endpoint import Endpoint
+
+SERVICE: Final = "envoy.service.ext_proc.v3.ExternalProcessor"
+METHOD: Final = "Process"
+
+Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+
+
+class ListenError(Exception):
+    """The endpoint cannot be listened on; ``str()`` says which and why."""
+
+
+class Broken(Exception):  # noqa: N818 - it says what the stream is
+    """The stream must be failed. ``str()`` is fit for Envoy's access log.
+
+    ``why`` counts it: ``over_limit``, ``deadline``, ``protocol``, ``internal`` or ``connection``.
+    """
+
+    def __init__(self, why: str, details: str) -> None:
+        super().__init__(details)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long one exchange may take: from its last request byte to the verdict, in all, and in silence."""
+
+    decide_s: float
+    exchange_s: float
+    idle_s: float
+
+
+class Exchange(Protocol):
+    """One stream, as a transport sees it. Called from one thread; the transport calls ``close`` exactly once, last."""
+
+    deadlines: Deadlines
+
+    @property
+    def owes_verdict(self) -> bool:
+        """Whether the whole request has come and the verdict has not gone."""
+        ...
+
+    def receive(self, message: pb.ProcessingRequest) -> list[pb.ProcessingResponse]:
+        """Take a message; return what to send now, in order.
+
+        Raises:
+            Broken: fail the stream. Nothing else, whatever goes wrong.
+        """
+        ...
+
+    def expire(self, what: str) -> list[pb.ProcessingResponse]:
+        """Take note of a passed deadline; return what to send now.
+
+        Raises:
+            Broken: fail the stream. Nothing else, whatever goes wrong.
+        """
+        ...
+
+    def close(self, reason: str) -> None:
+        """Nothing can be sent any more. Never raises."""
+        ...
+
+
+class Handler(Protocol):
+    """What a transport serves."""
+
+    def open(self, metadata: Metadata) -> Exchange:
+        """A stream begins. ``metadata`` came with the call.
+
+        Raises:
+            Broken: fail the stream.
+        """
+        ...
+
+    def stream_failed(self, broken: Broken) -> None:
+        """A stream was failed."""
+        ...
+
+
+class Transport(Protocol):
+    """Accepts ext_proc streams. One endpoint each."""
+
+    async def serve(self, handler: Handler, endpoint: Endpoint, tls: Tls | None = None) -> Endpoint:
+        """Start listening; return the endpoint with the port that was bound.
+
+        Raises:
+            ListenError: it cannot be listened on.
+        """
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more streams, report as not serving, let running ones end within ``grace_s``, fail the rest."""
+        ...

@@ -1,0 +1,396 @@
+"""One HTTP exchange, from its first header to its record. The heart of the house.
+
+What lives here: the life of an exchange as a table of (state, event) -> handler, and the handlers. What must not: I/O,
+body modes, protobuf, JSON shapes, rules.
+
+Theory of operation
+-------------------
+The shell feeds events in the order in which Envoy sent them and gets replies back; it never looks at the state.
+``receive`` never raises for anything that a peer can send: a pair missing from the table, a body that cannot be read, a
+bug in a detector all end in ``_fail``, the only place where a failure becomes ``on_error``. No event is ever answered
+by default: what the table does not name is refused.
+
+The upstream sees nothing of a request before the verdict, wherever the body mode allows that: the request's headers
+are ``Continue(held=True)`` and leave with the first Forward. An answer that is one JSON document is held the same way,
+so it can still become an error status; an answer that is a stream starts at once and can only be cut.
+
+Exactly one DecisionRecord comes out of each Session, when the exchange is over for us: complete, refused, cut, relayed
+or closed early.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final, TypeAlias, get_args
+
+from extproc.answer import Answer
+from extproc.chat import ChatRequest, Denial, Malformed
+from extproc.dialects import dialect_for, refusal_for
+from extproc.dialects.base import Dialect
+from extproc.messages import (
+    Abort,
+    Closed,
+    Continue,
+    ContinueTrailers,
+    Direction,
+    Event,
+    Expired,
+    Forward,
+    HttpReply,
+    Misconfigured,
+    Refuse,
+    Reply,
+    RequestBody,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseBody,
+    ResponseHeaders,
+    ResponseTrailers,
+)
+from extproc.policy import engine
+from extproc.policy.compiler import CompiledPolicy
+from extproc.policy.decision import Action, DecisionRecord
+from extproc.strict_json import JsonLimits, apply, dump
+from extproc.target import UnsafeTarget, split_target
+
+DECISION_HEADER: Final = "x-sluicegate-decision-id"
+_REQUEST: Final = Direction.REQUEST
+_RESPONSE: Final = Direction.RESPONSE
+
+
+class State(enum.Enum):
+    """Where an exchange stands."""
+
+    START = "nothing seen yet"
+    GATHER = "gathering the request body"
+    AWAIT = "request let through, no answer yet"
+    ANSWER = "filtering the answer"
+    RELAY = "passing both bodies unread"
+    OVER = "the record is written: swallow what still comes"
+
+
+Handler: TypeAlias = Callable[["Session", Event], list[Reply]]
+
+
+class Session:
+    """One exchange over one ext_proc stream. Single-threaded; owns no I/O.
+
+    ``now`` gives seconds from any fixed point and ``decision_id`` names the exchange: both are inputs, so that a
+    recording replays to the same bytes.
+    """
+
+    def __init__(self, policy: CompiledPolicy, decision_id: str, now: Callable[[], float]) -> None:
+        self.state = State.START
+        self.failure: BaseException | None = None  # for the shell's log; never sent anywhere
+        self._policy: Final = policy
+        self._now: Final = now
+        self._started: Final = now()
+        self._record = DecisionRecord(decision_id=decision_id, policy=policy.name, revision=policy.revision)
+        self._finished: list[DecisionRecord] = []
+        self._dialect: Dialect | None = None
+        self._request: ChatRequest | None = None
+        self._body = bytearray()
+        self._answer: Answer | None = None
+        self._decided_at = self._started
+
+    # ---- the interface ----
+
+    def receive(self, event: Event) -> list[Reply]:
+        """Take one event; return what may happen now. Never raises for anything that a peer can send."""
+        row = TRANSITIONS.get((self.state, type(event)))
+        if row is None:
+            return self._fail(f"unexpected {type(event).__name__} while {self.state.value}")
+        handler, leads_to = row
+        try:
+            replies = handler(self, event)
+            assert self.state in leads_to
+        except Exception as error:  # the one place where a failure becomes on_error
+            self.failure = error
+            return self._fail("internal error")
+        return replies
+
+    def records(self) -> list[DecisionRecord]:
+        """Take the exchange's record: empty until it is over, then one, once."""
+        records, self._finished = self._finished, []
+        return records
+
+    @property
+    def gathering(self) -> bool:
+        """Whether the verdict on the request is still out."""
+        return self.state is State.GATHER
+
+    # ---- the request ----
+
+    def _on_request_headers(self, event: Event) -> list[Reply]:
+        assert isinstance(event, RequestHeaders)
+        fields = dict(event.headers)
+        record = self._record
+        record.method, target = fields.get(":method", ""), fields.get(":path", "")
+        record.attributes = dict(event.attributes)
+        try:
+            record.path = split_target(target)
+        except UnsafeTarget as why:
+            record.path = target.partition("?")[0]
+            return self._refuse(engine.malformed(self._policy, str(why), record.decision_id))
+        if "upgrade" in fields:
+            return self._refuse(engine.malformed(self._policy, "protocol upgrades are not allowed", record.decision_id))
+        self._dialect = dialect_for(record.method, record.path)
+        if self._dialect is None:
+            return self._on_no_dialect(event)
+        record.dialect = self._dialect.name
+        if fields.get("content-encoding", "identity").lower() != "identity":
+            denial = engine.malformed(self._policy, "compressed request bodies are not accepted", record.decision_id)
+            return self._refuse(denial)
+        length = fields.get("content-length", "")
+        if length.isdecimal() and int(length) > self._policy.limits.request_bytes:
+            return self._refuse(engine.too_large(self._policy, record.decision_id))
+        self.state = State.GATHER
+        going_on = Continue(_REQUEST, set_headers=(("accept-encoding", "identity"),), held=True)
+        return [going_on, *self._decide(None)] if event.end else [going_on]
+
+    def _on_no_dialect(self, event: RequestHeaders) -> list[Reply]:
+        record = self._record
+        if not self._policy.endpoint_allowed(record.method, record.path):
+            denial = engine.unknown_endpoint(self._policy, record.method, record.path, record.decision_id)
+            return self._refuse(denial)
+        record.not_inspected.append("endpoint")
+        self.state = State.RELAY
+        return [Continue(_REQUEST), *([Forward(_REQUEST, b"", end=True)] if event.end else [])]
+
+    def _on_request_body(self, event: Event) -> list[Reply]:
+        assert isinstance(event, RequestBody)
+        if len(self._body) + len(event.data) > self._policy.limits.request_bytes:
+            return self._refuse(engine.too_large(self._policy, self._record.decision_id))
+        self._body += event.data
+        return self._decide(event) if event.end else []
+
+    def _on_request_trailers(self, event: Event) -> list[Reply]:
+        return self._decide(event)
+
+    def _decide(self, last: Event | None) -> list[Reply]:
+        """The whole request is here: read it, judge it, let it through or refuse it."""
+        assert self._dialect is not None
+        policy, record, began = self._policy, self._record, self._now()
+        body = bytes(self._body)
+        self._body.clear()
+        record.request_bytes = len(body)
+        try:
+            request = self._dialect.read_request(body, JsonLimits(depth=policy.limits.json_depth))
+        except Malformed as why:
+            return self._refuse(engine.malformed(policy, str(why), record.decision_id))
+        self._request, record.model, record.stream = request, request.model, request.stream
+        decision = engine.judge_request(policy, request, self._dialect, record.decision_id)
+        self._decided_at = self._now()
+        record.decide_s = self._decided_at - began
+        record.findings += decision.findings
+        record.not_inspected += decision.not_inspected
+        record.injection_score = decision.injection_score
+        record.action = decision.action
+        if decision.denial is not None:
+            return self._refuse(decision.denial)
+        if decision.edits:
+            body = dump(apply(dict(request.document), decision.edits))
+        self.state = State.AWAIT
+        if isinstance(last, RequestTrailers):
+            return [Forward(_REQUEST, body), ContinueTrailers(_REQUEST)]
+        return [Forward(_REQUEST, body, end=True)]
+
+    # ---- the answer ----
+
+    def _on_answer(self, event: Event) -> list[Reply]:
+        assert isinstance(event, ResponseHeaders)
+        assert self._dialect is not None
+        fields = dict(event.headers)
+        record, policy = self._record, self._policy
+        status = fields.get(":status", "")
+        record.status = int(status) if status.isdecimal() else 0
+        going_on = Continue(_RESPONSE, set_headers=((DECISION_HEADER, record.decision_id),))
+        if event.end:
+            self._finish("complete")
+            return [going_on, Forward(_RESPONSE, b"", end=True)]
+        if fields.get("content-encoding", "identity").lower() != "identity":
+            return self._refuse(engine.unreadable_answer(policy, "the answer is compressed", record.decision_id))
+        media_type = fields.get("content-type", "")
+        self._answer = Answer(self._dialect, self._request, record.status, media_type, policy, record.decision_id)
+        self.state = State.ANSWER
+        return [replace(going_on, held=not self._answer.streams)]
+
+    def _on_answer_body(self, event: Event) -> list[Reply]:
+        assert isinstance(event, ResponseBody)
+        self._record.response_bytes += len(event.data)
+        return self._filtered(event.data, event.end, ())
+
+    def _on_answer_trailers(self, _event: Event) -> list[Reply]:
+        return self._filtered(b"", True, (ContinueTrailers(_RESPONSE),))
+
+    def _filtered(self, data: bytes, end: bool, after: tuple[Reply, ...]) -> list[Reply]:
+        assert self._answer is not None
+        out, denial = self._answer.feed(data, end)
+        if denial is not None:
+            return self._cut(out, denial)
+        if out and not self._record.first_byte_s:
+            self._record.first_byte_s = self._now() - self._decided_at
+        if not end:
+            return [Forward(_RESPONSE, out)] if out else []
+        self._finish("complete")
+        return [Forward(_RESPONSE, out, end=not after), *after]
+
+    def _cut(self, out: bytes, denial: Denial) -> list[Reply]:
+        """End a running answer; one that is still held whole is replaced by a refusal instead."""
+        assert self._answer is not None
+        if not self._answer.streams:
+            return self._refuse(denial)
+        last_frames = self._answer.cutoff(denial)
+        self._record.cut = True
+        self._deny(denial, "cut")
+        return [Forward(_RESPONSE, out + last_frames, end=True)]
+
+    # ---- exchanges that we do not read ----
+
+    def _on_foreign_answer(self, event: Event) -> list[Reply]:
+        """An earlier filter, or Envoy itself, answered before we saw a request."""
+        self._record.not_inspected.append("foreign_answer")
+        return self._on_relayed_headers(event)
+
+    def _on_relayed_headers(self, event: Event) -> list[Reply]:
+        assert isinstance(event, ResponseHeaders)
+        self.state = State.RELAY
+        status = dict(event.headers).get(":status", "")
+        self._record.status = int(status) if status.isdecimal() else 0
+        going_on = Continue(_RESPONSE, set_headers=((DECISION_HEADER, self._record.decision_id),))
+        if not event.end:
+            return [going_on]
+        self._finish("relayed")
+        return [going_on, Forward(_RESPONSE, b"", end=True)]
+
+    def _on_relayed_request_body(self, event: Event) -> list[Reply]:
+        assert isinstance(event, RequestBody)
+        self._record.request_bytes += len(event.data)
+        return [Forward(_REQUEST, event.data, event.end)]
+
+    def _on_relayed_body(self, event: Event) -> list[Reply]:
+        assert isinstance(event, ResponseBody)
+        self._record.response_bytes += len(event.data)
+        if event.end:
+            self._finish("relayed")
+        return [Forward(_RESPONSE, event.data, event.end)]
+
+    def _on_relayed_trailers(self, _event: Event) -> list[Reply]:
+        self._finish("relayed")
+        return [ContinueTrailers(_RESPONSE)]
+
+    # ---- ends ----
+
+    def _pass_request_trailers(self, _event: Event) -> list[Reply]:
+        return [ContinueTrailers(_REQUEST)]
+
+    def _swallow(self, _event: Event) -> list[Reply]:
+        return []
+
+    def _on_closed(self, event: Event) -> list[Reply]:
+        assert isinstance(event, Closed)
+        self._record.reason = self._record.reason or event.reason
+        self._finish("closed")
+        return []
+
+    def _on_expired(self, event: Event) -> list[Reply]:
+        assert isinstance(event, Expired)
+        return self._fail(f"the {event.what} deadline passed")
+
+    def _on_misconfigured(self, event: Event) -> list[Reply]:
+        assert isinstance(event, Misconfigured)
+        fields = dict(event.headers)
+        self._record.method, self._record.path = fields.get(":method", ""), fields.get(":path", "").partition("?")[0]
+        self._record.not_inspected.append("misconfigured")
+        return self._refuse(engine.misconfigured(self._policy, event.why, self._record.decision_id))
+
+    def _on_skipped_headers(self, _event: Event) -> list[Reply]:
+        return self._on_misconfigured(Misconfigured("a header message was skipped; set the header modes to SEND"))
+
+    def _fail(self, what: str) -> list[Reply]:
+        """Turn any failure into ``on_error``: a refusal, a cut, or a break where nothing well-formed is left."""
+        denial = engine.failure(self._policy, what, self._record.decision_id)
+        try:
+            if self._answer is not None:
+                return self._cut(b"", denial)
+            if self.state is State.RELAY and self._record.status:
+                self._deny(denial, "error")
+                return [Abort("policy_error")]
+            return self._refuse(denial)
+        except Exception as error:  # phrasing the failure failed too
+            self.failure = error
+            self._deny(denial, "error")
+            return [Abort("policy_error")]
+
+    def _refuse(self, denial: Denial) -> list[Reply]:
+        """Answer in the upstream's place, in the shape that this client's library understands."""
+        http, late = self._phrase(denial)
+        headers = ((DECISION_HEADER, denial.decision_id), *http.headers)
+        self._record.status = http.status
+        self._deny(denial, "refused")
+        return [Refuse(HttpReply(http.status, http.body, http.content_type, headers), late)]
+
+    def _phrase(self, denial: Denial) -> tuple[HttpReply, bytes | None]:
+        if self._dialect is None:
+            return refusal_for(self._record.path, denial), None
+        late = self._answer.cutoff(denial) if self._answer is not None else None
+        if self._policy.refusal_style == "message" and self._request is not None and denial.status < 500:
+            return self._dialect.refusal_message(denial, self._request), late
+        return self._dialect.refusal(denial), late
+
+    def _deny(self, denial: Denial, ended: str) -> None:
+        self._record.action = Action.DENY
+        self._record.reason = denial.rule
+        self._finish(ended)
+
+    def _finish(self, ended: str) -> None:
+        if self._answer is not None:
+            self._record.findings += self._answer.findings
+            self._record.held_bytes_max = self._answer.held_bytes_max
+        acted = (finding.action for finding in self._record.findings if not finding.monitored)
+        self._record.action = max(self._record.action, *acted, Action.ALLOW)
+        self._record.ended = ended
+        self._record.total_s = self._now() - self._started
+        self._finished.append(self._record)
+        self.state = State.OVER
+
+
+# ---- the table ------------------------------------------------------------------------------------------------------
+# Every (state, event) that may happen, its handler, and the states it may lead to (besides OVER, where anything may
+# end). A pair that is not here is a failure, never a default.
+
+_S: Final = State
+_BODIES: Final = (RequestBody, RequestTrailers, ResponseBody, ResponseTrailers)
+TRANSITIONS: Final[Mapping[tuple[State, type], tuple[Handler, frozenset[State]]]] = MappingProxyType(
+    {
+        (state, event): (handler, frozenset({*leads_to, _S.OVER}))
+        for state, event, handler, *leads_to in (
+            (_S.START, RequestHeaders, Session._on_request_headers, _S.GATHER, _S.RELAY),
+            (_S.START, ResponseHeaders, Session._on_foreign_answer, _S.RELAY),
+            (_S.START, Misconfigured, Session._on_misconfigured),
+            (_S.GATHER, RequestBody, Session._on_request_body, _S.GATHER, _S.AWAIT),
+            (_S.GATHER, RequestTrailers, Session._on_request_trailers, _S.AWAIT),
+            (_S.GATHER, ResponseHeaders, Session._on_answer, _S.ANSWER),  # before the verdict: an error
+            (_S.AWAIT, RequestTrailers, Session._pass_request_trailers, _S.AWAIT),
+            (_S.AWAIT, ResponseHeaders, Session._on_answer, _S.ANSWER),
+            (_S.AWAIT, ResponseBody, Session._on_skipped_headers),
+            (_S.AWAIT, ResponseTrailers, Session._on_skipped_headers),
+            (_S.ANSWER, RequestBody, Session._swallow, _S.ANSWER),  # the rest of a request that was answered early
+            (_S.ANSWER, RequestTrailers, Session._swallow, _S.ANSWER),
+            (_S.ANSWER, ResponseBody, Session._on_answer_body, _S.ANSWER),
+            (_S.ANSWER, ResponseTrailers, Session._on_answer_trailers),
+            (_S.RELAY, RequestBody, Session._on_relayed_request_body, _S.RELAY),
+            (_S.RELAY, RequestTrailers, Session._pass_request_trailers, _S.RELAY),
+            (_S.RELAY, ResponseHeaders, Session._on_relayed_headers, _S.RELAY),
+            (_S.RELAY, ResponseBody, Session._on_relayed_body, _S.RELAY),
+            (_S.RELAY, ResponseTrailers, Session._on_relayed_trailers),
+            *((_S.START, event, Session._on_skipped_headers) for event in _BODIES),
+            *((state, Expired, Session._on_expired) for state in State if state is not _S.OVER),
+            *((state, Closed, Session._on_closed) for state in State if state is not _S.OVER),
+            *((_S.OVER, event, Session._swallow) for event in get_args(Event)),
+        )
+    }
+)

@@ -1,0 +1,204 @@
+"""Chat completions: what a request says, whatever form it takes, and how it is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from extproc.chat import REMOVED, ChatRequest, Denial, Edit, Json, Malformed, ToolDefinition
+from extproc.dialects.members import UNBOUNDED
+from extproc.dialects.openai_chat import OpenAiChat
+from extproc.strict_json import apply
+from tests.dialects.support import DENIAL, LIMITS, case, events
+
+DIALECT = OpenAiChat()
+
+
+def read(**document: Json) -> ChatRequest:
+    document = {"model": "m", "messages": [], **document}
+    return DIALECT.read_request(json.dumps(document).encode(), LIMITS)
+
+
+def said(request: ChatRequest, scope: str) -> list[str]:
+    return [text.text for text in request.texts if text.scope == scope]
+
+
+def at(request: ChatRequest, path: tuple[str | int, ...]) -> object:
+    value: object = request.document
+    for step in path:
+        value = value[step]  # type: ignore[index]
+    return value
+
+
+def test_every_text_is_reached_under_its_speaker() -> None:
+    request = read(
+        messages=[
+            {"role": "system", "content": "s1"},
+            {"role": "developer", "content": [{"type": "text", "text": "s2"}]},
+            {"role": "user", "content": "u1", "name": "Mallory"},
+            {"role": "assistant", "content": None, "refusal": "a1", "reasoning_content": "a2"},
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a3":1}'}}],
+                "function_call": {"name": "g", "arguments": "a4"},
+            },
+            {"role": "tool", "tool_call_id": "c", "content": "t1"},
+            {"role": "function", "name": "g", "content": "t2"},
+            {"role": "wizard", "content": "u2"},
+            {"role": "user", "content": "u3", "from_the_future": ["u4"]},
+        ],
+        functions=[{"name": "g", "description": "d1", "parameters": {"title": "d2"}}],
+        response_format={"type": "json_schema", "json_schema": {"name": "p1", "schema": {"title": "p2"}}},
+        prediction={"type": "content", "content": [{"type": "text", "text": "p3"}]},
+        stop=["p4"],
+        user="p5",
+        metadata={"k": "p6"},
+        web_search_options={"user_location": "d3"},
+        vendor_extension={"template": "p7"},
+    )
+    assert said(request, "system") == ["s1", "s2"]
+    assert said(request, "user") == ["u1", "Mallory", "g", "wizard", "u2", "u3", "u4"]
+    assert {"a1", "a2", "f", '{"a3":1}', "a4", "g"} <= set(said(request, "assistant"))
+    assert said(request, "tool_result") == ["c", "t1", "t2"]
+    assert {"g", "d1", "d2", "d3"} <= set(said(request, "tool_definition"))
+    assert {"p1", "p2", "p3", "p4", "p5", "p6", "p7"} <= set(said(request, "parameter"))
+    assert request.not_inspected == ()
+
+
+def test_a_texts_path_leads_to_it_and_its_message_is_known() -> None:
+    request = read(
+        messages=[{"role": "user", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "b"}]}]
+    )
+    assert [(text.text, text.message) for text in request.texts] == [("a", 0), ("b", 1)]
+    assert [at(request, text.path) for text in request.texts] == ["a", "b"]
+
+
+def test_content_that_cannot_be_read_is_said() -> None:
+    parts: Json = [
+        {"type": "image_url", "image_url": {"url": "https://x/"}},
+        {"type": "file", "file": {"file_id": "f"}},
+    ]
+    request = read(messages=[{"role": "user", "content": parts}], modalities=["text", "audio"])
+    assert request.not_inspected == ("image", "file", "audio")
+
+
+def test_the_largest_limit_in_any_spelling_counts() -> None:
+    assert read().parameters == {}
+    assert read(max_tokens=5, max_completion_tokens=7, n=3).parameters == {"max_tokens": 7, "choices": 3}
+    assert read(max_tokens=5, n_predict=90, n=1, n_cmpl=4).parameters == {"max_tokens": 90, "choices": 4}
+    assert read(max_tokens=-1, max_completion_tokens=7).parameters == {"max_tokens": UNBOUNDED}
+
+
+def test_stream_and_usage_are_off_unless_asked_for() -> None:
+    assert (read().stream, read().include_usage) == (False, False)
+    asked = read(stream=True, stream_options={"include_usage": True})
+    assert (asked.stream, asked.include_usage) == (True, True)
+
+
+def test_all_kinds_of_tools_are_listed() -> None:
+    request = case("openai.chat/tools").request
+    assert request.tools == (ToolDefinition("get_weather", ("tools", 0)),)
+    legacy = read(functions=[{"name": "g"}], web_search_options={})
+    assert legacy.tools == (
+        ToolDefinition("g", ("functions", 0)),
+        ToolDefinition("web_search", ("web_search_options",), "web_search"),
+    )
+
+
+def test_removing_legacy_functions_removes_the_choice_among_them() -> None:
+    request = read(functions=[{"name": "g"}], function_call={"name": "g"}, web_search_options={"x": 1})
+    edits = DIALECT.without_tools(request, frozenset({"g", "web_search"}))
+    assert apply(dict(request.document), edits) == {"model": "m", "messages": []}
+    assert Edit(("function_call",), REMOVED) in edits
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"model": None},
+        {"model": 1},
+        {"messages": None},
+        {"messages": "x"},
+        {"messages": ["x"]},
+        {"messages": {"role": "user"}},
+        {"messages": [{"content": "no role"}]},
+        {"messages": [{"role": 1}]},
+        {"messages": [{"role": "user", "content": 1}]},
+        {"messages": [{"role": "user", "content": {"text": "x"}}]},
+        {"messages": [{"role": "user", "name": ["x"]}]},
+        {"messages": [{"role": "assistant", "refusal": {}}]},
+        {"messages": [{"role": "assistant", "tool_calls": {}}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": "f"}]}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": {}}}]}]},
+        {"messages": [{"role": "assistant", "function_call": "f"}]},
+        {"stream": "true"},
+        {"stream_options": []},
+        {"stream_options": {"include_usage": 1}},
+        {"max_tokens": "9"},
+        {"n": True},
+        {"tools": {}},
+        {"tools": [{}]},
+        {"functions": [{}]},
+        {"modalities": "audio"},
+        {"MODEL": "evil"},
+        {"messages": [{"role": "user", "Content": "x"}]},
+        {"\u017ftream": True},
+        {"tool_choice": {"Type": "x"}},
+        {"tools": [{"type": "function", "function": {"name": "f", "Name": "g"}}]},
+    ],
+)
+def test_what_the_api_does_not_define_is_malformed(document: dict[str, Json]) -> None:
+    with pytest.raises(Malformed):
+        read(**document)
+
+
+def test_a_refusal_is_an_error_that_no_sdk_retries() -> None:
+    reply = DIALECT.refusal(Denial("No.", "r", "d", status=400))
+    assert (reply.status, reply.content_type) == (400, "application/json")
+    assert json.loads(reply.body) == {
+        "error": {"message": "No.", "type": "invalid_request_error", "param": None, "code": "content_policy_violation"}
+    }
+
+
+def test_a_friendly_refusal_is_an_answer_of_the_sdks_type() -> None:
+    reply = DIALECT.refusal_message(DENIAL, read())
+    answer = ChatCompletion.model_validate_json(reply.body, strict=True)
+    assert (reply.status, answer.model, answer.choices[0].finish_reason) == (200, "m", "content_filter")
+    assert answer.choices[0].message.content == DENIAL.message
+
+
+@pytest.mark.parametrize("usage", [True, False])
+def test_a_friendly_refusal_streams_if_a_stream_was_asked_for(usage: bool) -> None:
+    reply = DIALECT.refusal_message(DENIAL, read(stream=True, stream_options={"include_usage": usage}))
+    assert reply.content_type == "text/event-stream"
+    chunks = [ChatCompletionChunk.model_validate(event) for event in events(reply.body)]
+    assert chunks[0].choices[0].delta.content == DENIAL.message
+    assert chunks[1].choices[0].finish_reason == "content_filter"
+    assert [chunk.usage.total_tokens for chunk in chunks if chunk.usage] == ([0] if usage else [])
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "streams"),
+    [
+        (200, "text/event-stream; charset=utf-8", True),
+        (200, "application/json", False),
+        (200, "text/html", False),
+        (200, "", False),
+        (500, "text/event-stream", False),
+    ],
+)
+def test_the_decoder_follows_what_the_upstream_says_it_sends(status: int, content_type: str, streams: bool) -> None:
+    for request in (read(), read(stream=True)):
+        assert DIALECT.decoder(request, status, content_type, 100).streams is streams
+
+
+def test_a_body_in_another_form_is_read_as_a_body_and_cut_to_an_error() -> None:
+    for decoder in (
+        DIALECT.decoder(read(), 500, "application/json", 99),
+        DIALECT.decoder(read(), 200, "text/html", 99),
+    ):
+        (frame,) = decoder.feed(b'{"choices":[]}', True)
+        assert {delta.channel for delta in frame.deltas} == {(0, "body")}
+        assert json.loads(decoder.cutoff(DENIAL))["error"]["message"] == DENIAL.message

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.chat import Edit, Json, Text
+from extproc.policy.arguments import literals
+from extproc.policy.channel import open_channel
+from extproc.policy.compiler import CompiledPolicy
+from extproc.policy.decision import Action
+from extproc.policy.reading import ARGUMENTS, Cut, read, read_arguments, read_texts, rewrite
+from tests.policy.fakes import WordDetector, policy, rule
+
+
+def redacting(*words: str, scope: str = "user", **fields: Any) -> CompiledPolicy:
+    document = rule("r", **{"scope": [scope], "action": "redact"} | fields)
+    return policy({"r": WordDetector(*words)}, rules=[document])
+
+
+def user(text: str, *path: str | int) -> Text:
+    return Text("user", text, path or ("prompt",))
+
+
+# ---- one text ----
+
+
+def test_a_reading_has_the_findings_of_every_rule_and_the_strongest_score() -> None:
+    detectors = {"a": WordDetector("x"), "b": WordDetector("y"), "c": WordDetector("x")}
+    compiled = policy(
+        detectors, rules=[rule("a", "prompt_injection"), rule("b", "prompt_injection"), rule("c", action="flag")]
+    )
+
+    reading = read(compiled.by_scope["user"], "user", "-x-", ("messages", 0, "content"))
+
+    assert [(found.rule, found.start, found.end, found.path) for found in reading.findings] == [
+        ("a", 1, 2, ("messages", 0, "content")),
+        ("c", 1, 2, ("messages", 0, "content")),
+    ]
+    assert reading.score == 1.0
+    assert reading.cuts == []
+
+
+def test_without_a_rule_that_scores_there_is_no_score() -> None:
+    assert read(redacting("x").by_scope["user"], "user", "x").score is None
+
+
+@pytest.mark.parametrize(
+    ("cuts", "left"),
+    [
+        ([], "abcdef"),
+        ([Cut(1, 3, "*")], "a*def"),
+        ([Cut(4, 5, "2"), Cut(0, 1, "1")], "1bcd2f"),
+        ([Cut(0, 2, "1"), Cut(2, 4, "2")], "12ef"),
+        ([Cut(0, 4, "1"), Cut(2, 6, "2")], "1"),
+        ([Cut(0, 6, "1"), Cut(2, 3, "2")], "1"),
+    ],
+)
+def test_cuts_that_overlap_become_one(cuts: list[Cut], left: str) -> None:
+    assert rewrite("abcdef", cuts) == left
+
+
+words = st.lists(st.sampled_from(["a", "ab", "bc", "abc", "cab"]), min_size=1, max_size=3, unique=True)
+
+
+@given(st.lists(words, min_size=1, max_size=3), st.text(alphabet="abc", max_size=20))
+def test_a_whole_text_is_redacted_as_running_text_is(made: list[list[str]], text: str) -> None:
+    detectors = {f"r{index}": WordDetector(*found) for index, found in enumerate(made)}
+    documents = [rule(name, scope=["response.content"], action="redact") for name in detectors]
+    compiled = policy(detectors, rules=documents)
+    scan = open_channel(compiled, "response.content")
+    assert scan is not None
+    cuts = [
+        Cut(piece.start, piece.end, piece.replacement)
+        for piece in scan.feed(text, True)
+        if piece.replacement is not None
+    ]
+
+    whole = read(compiled.by_scope["response.content"], "response.content", text)
+
+    assert rewrite(text, whole.cuts) == rewrite(text, cuts)
+
+
+# ---- requests ----
+
+
+def test_a_redaction_is_an_edit_of_the_string_that_was_read() -> None:
+    document: dict[str, Json] = {"messages": [{"content": "a key"}, {"content": "b"}]}
+    texts = [user("a key", "messages", 0, "content"), user("b", "messages", 1, "content")]
+
+    reading, edits = read_texts(redacting("key"), document, texts)
+
+    assert edits == (Edit(("messages", 0, "content"), "a [KEY]"),)
+    assert reading.findings[0].action is Action.REDACT
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"prompt": {"key": "key"}}, {"prompt": "other"}, {}, {"prompt": None}, []],
+)
+def test_what_cannot_be_edited_where_it_stands_is_denied(document: Any) -> None:
+    reading, edits = read_texts(redacting("key"), document, [user("key", "prompt")])
+
+    assert edits == ()
+    assert [found.action for found in reading.findings] == [Action.DENY]
+
+
+@pytest.mark.parametrize("path", [("items", 5), ("items", -1), ("items", "0"), ("text", 0), (0,)])
+def test_a_path_that_leads_nowhere_is_denied(path: tuple[str | int, ...]) -> None:
+    document: dict[str, Json] = {"items": ["key"], "text": "key"}
+
+    assert read_texts(redacting("key"), document, [Text("user", "key", path)])[1] == ()
+
+
+def test_what_is_only_monitored_is_neither_edited_nor_denied() -> None:
+    reading, edits = read_texts(redacting("key", mode="monitor"), {"prompt": {}}, [user("key", "prompt")])
+
+    assert edits == ()
+    assert [(found.action, found.monitored) for found in reading.findings] == [(Action.REDACT, True)]
+
+
+def injection(*words: str) -> tuple[CompiledPolicy, WordDetector]:
+    detector = WordDetector(*words)
+    return policy({"i": detector}, rules=[rule("i", "prompt_injection", scope=["user", "document"])]), detector
+
+
+def test_a_payload_that_is_split_over_neighbouring_user_texts_is_found_at_the_first_of_them() -> None:
+    compiled, _ = injection("evil\nplan")
+    texts = [user("hello", "a"), user("an evil", "b"), user("plan now", "c"), user("bye", "d")]
+
+    reading, _ = read_texts(compiled, {}, texts)
+
+    assert [(found.path, found.start, found.end) for found in reading.findings] == [(("b",), 3, 7)]
+    assert reading.score == 1.0
+
+
+def test_a_split_payload_that_begins_where_a_text_ends_is_placed_there() -> None:
+    compiled, _ = injection("\nevil", "evil plan")
+    reading, _ = read_texts(compiled, {}, [user("ok", "a"), user("ok", "b"), user("evil", "c")])
+
+    assert [(found.path, found.start, found.end) for found in reading.findings] == [(("b",), 2, 2)]
+
+
+def test_a_payload_that_one_text_shows_is_found_once() -> None:
+    compiled, _ = injection("evil")
+    reading, _ = read_texts(compiled, {}, [user("evil", "a"), user("ok", "b")])
+
+    assert [found.path for found in reading.findings] == [("a",)]
+
+
+def test_only_neighbouring_user_texts_are_read_as_one() -> None:
+    compiled, detector = injection("zzz")
+    read_texts(compiled, {}, [user("a", "a"), Text("document", "b", ("b",)), user("c", "c"), user("d", "d")])
+
+    assert detector.scanned == ["a", "b", "c", "d", "c\nd"]
+
+
+# ---- tool calls ----
+
+
+def arguments(text: str, *words: str, **fields: Any) -> tuple[str, list[Action]]:
+    reading = read_arguments(redacting(*words, scope=ARGUMENTS, **fields), text)
+    return rewrite(text, reading.cuts), [found.action for found in reading.findings]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ('{"a": "x key y"}', '{"a": "x [KEY] y"}'),
+        ('{"a": "k\\u0065y", "b":  1.50}', '{"a": "[KEY]", "b":  1.50}'),
+        ('{"key": 1}', '{"[KEY]": 1}'),
+        ('{"a": ["key", {"b": "\\tkey\\n"}]}', '{"a": ["[KEY]", {"b": "\\t[KEY]\\n"}]}'),
+        ('{"a": "nothing"}', '{"a": "nothing"}'),
+        ('not json key', 'not json [KEY]'),
+        ('{"a": "key', '{"a": "[KEY]'),
+    ],
+)  # fmt: skip
+def test_a_secret_in_arguments_is_cut_out_and_every_other_byte_stays(text: str, left: str) -> None:
+    result, _ = arguments(text, "key")
+
+    assert result == left
+
+
+def test_what_shows_only_in_the_text_as_it_stands_is_found_too() -> None:
+    assert arguments('{"a": "b"}', '"a": ')[1] == [Action.DENY]  # its redaction would break the JSON
+    assert arguments('{"a": 1234}', '": 1234')[1] == [Action.DENY]
+
+
+def test_the_same_finding_inside_and_outside_of_its_string_counts_once() -> None:
+    assert arguments('{"a": "key"}', "key")[1] == [Action.REDACT]
+
+
+def test_monitored_arguments_are_left_as_they_are() -> None:
+    assert arguments('{"a": "key"}', "key", mode="monitor") == ('{"a": "key"}', [Action.REDACT])
+
+
+def test_arguments_that_no_rule_reads_are_not_looked_at() -> None:
+    assert read_arguments(policy(), '{"a": "key"}').findings == []
+
+
+json_objects = st.dictionaries(st.text(max_size=4), st.text(max_size=8) | st.integers() | st.lists(st.text(max_size=4)))
+
+
+@given(json_objects, st.booleans())
+def test_redacted_arguments_stay_json_and_hold_no_secret(value: dict[str, Any], ascii_only: bool) -> None:
+    secret = "k\u00e9y\U0001f600"
+    text = json.dumps({**value, secret: f"a{secret}b"}, ensure_ascii=ascii_only)
+
+    left, actions = arguments(text, secret)
+
+    json.loads(left)
+    assert Action.DENY not in actions
+    assert all(secret not in literal.text for literal in literals(left))

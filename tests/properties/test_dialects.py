@@ -1,0 +1,133 @@
+"""What holds for every dialect: cuts make no difference, bytes survive, and no bytes do worse than be malformed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.chat import REMOVED, ChatRequest, Edit, Frame, Malformed
+from extproc.dialects.base import Decoder
+from extproc.strict_json import apply
+from tests.dialects.support import (
+    LIMITS,
+    Case,
+    byte_by_byte,
+    cases,
+    cut,
+    drain,
+    raw,
+    summary,
+)
+
+CASES = cases()
+STREAMED = [case for case in CASES if case.content_type == "text/event-stream"]
+CUTS = st.lists(st.integers(0, 5000), max_size=30)
+
+
+def names(case: Case) -> str:
+    return case.name
+
+
+@pytest.mark.parametrize("case", CASES, ids=names)
+def test_a_recorded_answer_reads_the_same_byte_by_byte(case: Case) -> None:
+    whole = drain(case.decoder(), [case.body])
+    assert raw(whole) == case.body
+    assert summary(drain(case.decoder(), byte_by_byte(case.body))) == summary(whole)
+
+
+@given(st.sampled_from(CASES), CUTS)
+def test_a_recorded_answer_reads_the_same_under_any_cuts(case: Case, places: list[int]) -> None:
+    assert summary(drain(case.decoder(), cut(case.body, places))) == summary(drain(case.decoder(), [case.body]))
+
+
+@given(st.sampled_from(STREAMED), st.sampled_from(["\r\n", "\r"]), CUTS)
+def test_a_stream_says_the_same_with_other_line_ends(case: Case, line_end: str, places: list[int]) -> None:
+    body = case.body.replace(b"\n", line_end.encode())
+    frames = drain(case.decoder(), cut(body, places))
+    assert raw(frames) == body
+    assert summary(frames)[1:] == summary(drain(case.decoder(), [case.body]))[1:]
+
+
+@given(st.sampled_from(STREAMED), st.sampled_from([b": ping\n\n", b"\n", b"event: x\nid: 1\nretry: 5\n\n"]), CUTS)
+def test_keep_alives_change_nothing_that_is_said(case: Case, alive: bytes, places: list[int]) -> None:
+    body = alive + case.body.replace(b"\n\n", b"\n\n" + alive)
+    frames = drain(case.decoder(), cut(body, places))
+    assert raw(frames) == body
+    assert summary(frames)[1:] == summary(drain(case.decoder(), [case.body]))[1:]
+
+
+@pytest.mark.parametrize("case", CASES, ids=names)
+def test_every_path_of_a_recorded_answer_can_be_edited(case: Case) -> None:
+    for frame in drain(case.decoder(), [case.body]):
+        assert frame.render(()) == frame.raw
+        for path in {delta.path for delta in frame.deltas} | {piece.arguments_path for piece in frame.calls}:
+            again = drain(case.decoder(), [frame.render([Edit(path, "<edited>")])])
+            assert b"<edited>" in raw(again)
+            assert len(again) == 1
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.status < 400], ids=names)
+def test_every_text_of_a_recorded_request_can_be_edited_and_read_back(case: Case) -> None:
+    assert case.request.texts
+    document = dict(case.request.document)
+    for text in case.request.texts:
+        edited = apply(document, [Edit(text.path, "<edited>")])
+        assert "<edited>" in json.dumps(edited)
+        assert apply(document, [Edit(text.path, REMOVED)]) != document
+
+
+def mutations(body: bytes) -> st.SearchStrategy[bytes]:
+    """A recorded answer with a piece replaced by noise."""
+    noise = st.binary(max_size=8) | st.sampled_from(
+        [b'"', b"{", b"]", b"\\u", b"\n\n", b"data:", b"\r", b"null", b"-1"]
+    )
+    place = st.integers(0, len(body))
+    return st.tuples(place, noise, st.integers(0, 20)).map(
+        lambda change: body[: change[0]] + change[1] + body[change[0] + change[2] :]
+    )
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> tuple[Case, bytes]:
+    case = draw(st.sampled_from(CASES))
+    return case, draw(mutations(case.body) | st.binary(max_size=60))
+
+
+def outcome(decoder: Decoder, pieces: Sequence[bytes]) -> tuple[list[object], bool]:
+    frames: list[Frame] = []
+
+    def feed() -> Iterator[Frame]:
+        for piece in pieces:
+            yield from decoder.feed(piece, False)
+        yield from decoder.feed(b"", True)
+
+    with contextlib.suppress(Malformed):
+        for frame in feed():
+            frames.append(frame)  # noqa: PERF402 - keeps what came out before it raised
+        return [summary(frames)], True
+    return [summary([frame for frame in frames if frame.deltas or frame.calls])], False
+
+
+@given(damaged(), CUTS)
+def test_damage_is_malformed_at_worst_and_the_same_under_any_cuts(
+    damage: tuple[Case, bytes], places: list[int]
+) -> None:
+    case, body = damage
+    whole = outcome(case.decoder(), [body])
+    assert outcome(case.decoder(), cut(body, places)) == whole
+    if whole[1]:
+        assert summary(drain(case.decoder(), [body]))[0] == body
+
+
+@given(st.sampled_from(CASES), st.data())
+def test_any_request_bytes_are_read_or_malformed(case: Case, data: st.DataObject) -> None:
+    body = json.dumps(dict(case.request.document)).encode()
+    request: object = case.request
+    with contextlib.suppress(Malformed):
+        request = case.dialect.read_request(data.draw(mutations(body) | st.binary(max_size=40)), LIMITS)
+    assert isinstance(request, ChatRequest)

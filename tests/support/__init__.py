@@ -1,0 +1,1 @@
+"""What several test folders share: stand-ins for the world around the product."""

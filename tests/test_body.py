@@ -1,0 +1,202 @@
+"""The body filter: what leaves, in what order, and when."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.body import BodyFilter
+from tests.support.answers import ToyDecoder, ToyJudge
+
+
+def body(streams: bool = True, held_bytes: int = 1000) -> BodyFilter:
+    return BodyFilter(ToyDecoder(streams), ToyJudge(), held_bytes)
+
+
+def feed(filtered: BodyFilter, *lines: str, end: bool = False) -> str:
+    return filtered.feed("".join(line + "\n" for line in lines).encode(), end).decode()
+
+
+def test_text_with_nothing_to_find_leaves_at_once_as_it_came() -> None:
+    assert feed(body(), "0 content hello", "- usage") == "0 content hello\n- usage\n"
+
+
+def test_a_frame_whose_end_may_begin_a_secret_waits_for_the_next() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content xSEC") == ""
+    assert feed(filtered, "0 content ular") == "0 content xSEC\n0 content ular\n"
+
+
+def test_a_secret_over_three_frames_is_marked_in_the_first_and_emptied_in_the_rest() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content aSE", "0 content CRE") == ""
+    assert feed(filtered, "0 content Tb") == "0 content a[X]\n0 content \n0 content b\n"
+    assert [(found.start, found.end) for found in filtered.findings] == [(1, 7)]
+
+
+def test_what_may_become_a_secret_leaves_before_the_frame_that_closes_its_choice() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content SECR") == ""
+    assert feed(filtered, "0 close") == "0 content SECR\n0 close\n"
+
+
+def test_the_end_of_the_answer_settles_every_choice_without_a_close() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content SECR", "1 content SE") == ""
+    assert feed(filtered, "end") == "0 content SECR\n1 content SE\nend\n"
+
+
+def test_the_end_of_the_body_settles_what_nothing_closed() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content SECR") == ""
+    assert filtered.feed(b"", True) == b"0 content SECR\n"
+
+
+def test_a_held_choice_does_not_hold_another() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content SEC", "1 content hi") == "1 content hi\n"
+    assert feed(filtered, "0 content x") == "0 content SEC\n0 content x\n"
+
+
+def test_a_frame_of_the_same_choice_waits_behind_a_held_one() -> None:
+    assert feed(body(), "0 content SEC", "0 reasoning ok") == ""
+
+
+def test_a_barrier_waits_for_everything_before_it_and_holds_everything_behind_it() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content SEC", "- usage", "1 content hi") == ""
+    assert feed(filtered, "0 close") == "0 content SEC\n- usage\n1 content hi\n0 close\n"
+
+
+def test_channels_of_one_choice_share_no_text() -> None:
+    assert feed(body(), "0 content SEC", "0 refusal RET", end=True) == "0 content SEC\n0 refusal RET\n"
+
+
+def test_a_scope_that_no_rule_reads_passes_unread() -> None:
+    assert feed(body(), "0 reasoning SECRET") == "0 reasoning SECRET\n"
+
+
+def test_a_copy_of_edited_text_is_dropped_even_where_its_own_scan_saw_nothing() -> None:
+    filtered = body()
+    assert feed(filtered, "0 both SECRET tokens") == "0 both [X] None\n"
+
+
+def test_a_copy_that_holds_a_secret_is_dropped_whole() -> None:
+    assert feed(body(), "0 both hello SECRET") == "0 both hello None\n"
+
+
+def test_a_deny_in_text_ends_the_answer_before_it() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content good", "0 content EVIL", "0 content more") == "0 content good\n"
+    assert filtered.cut is not None
+    assert filtered.cut.rule == "word"
+
+
+def test_a_call_is_held_until_its_choice_closes_and_then_leaves_as_it_came() -> None:
+    filtered = body()
+    assert feed(filtered, "0 call 0 get_ {", "0 call 0 weather }", "0 content later") == ""
+    assert feed(filtered, "0 close") == "0 call 0 get_ {\n0 call 0 weather }\n0 content later\n0 close\n"
+
+
+def test_not_a_byte_of_a_refused_call_leaves() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content hi", "0 call 0 rm -rf") == "0 content hi\n"
+    assert feed(filtered, "1 content other", "0 close") == "1 content other\n"
+    assert filtered.cut is not None
+    assert filtered.cut.rule == "tools"
+    assert filtered.closed == frozenset()
+
+
+def test_redacted_arguments_ride_on_the_first_piece_of_the_call() -> None:
+    filtered = body()
+    assert feed(filtered, "0 call 0 f KE", "0 call 0 . Y", "0 close") == "0 call 0 f [X]\n0 call 0 . \n0 close\n"
+
+
+def test_a_call_that_nothing_closes_is_decided_at_the_end_of_the_body() -> None:
+    filtered = body()
+    assert feed(filtered, "0 call 0 rm x", end=True) == ""
+    assert filtered.cut is not None
+
+
+def test_closed_lists_the_choices_whose_closing_frame_has_left() -> None:
+    filtered = body()
+    feed(filtered, "0 close", "1 content SEC")
+    assert filtered.closed == {0}
+
+
+def test_the_frames_before_a_malformed_one_leave() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content a", "bad", "0 content b") == "0 content a\n"
+    assert filtered.broken == "a bad line"
+
+
+def test_text_before_a_denied_place_leaves() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content SEC", "0 content xEVIL") == "0 content SEC\n"
+    assert filtered.cut is not None
+
+
+def test_text_after_the_end_of_its_choice_is_malformed() -> None:
+    filtered = body()
+    feed(filtered, "0 content a", "0 close")
+    assert feed(filtered, "0 content b") == ""
+    assert "after the end" in filtered.broken
+
+
+def test_empty_text_after_the_end_of_its_choice_is_ordinary() -> None:
+    filtered = body()
+    feed(filtered, "0 content a", "0 close")
+    assert feed(filtered, "0 content ") == "0 content \n"
+
+
+def test_more_held_than_the_limit_is_an_error_in_a_stream() -> None:
+    filtered = body(held_bytes=40)
+    assert feed(filtered, *["0 call 0 f abcdefgh"] * 5) == ""
+    assert "too much" in filtered.broken
+
+
+def test_a_document_is_not_bound_by_the_limit_for_streams() -> None:
+    filtered = body(streams=False, held_bytes=4)
+    assert feed(filtered, "0 content hello SEC"[:15]) == "0 content hello\n"
+
+
+def test_the_most_held_is_counted() -> None:
+    filtered = body()
+    feed(filtered, "0 content SEC")
+    assert filtered.held_bytes_max == len("0 content SEC\n")
+
+
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from(["- keep-alive", "- usage"]),
+        st.builds(
+            "{} {} {}".format,
+            st.integers(0, 2),
+            st.sampled_from(["content", "refusal", "reasoning"]),
+            st.text("SECRTx", max_size=8),
+        ),
+        st.builds("{} call {} f {}".format, st.integers(0, 2), st.integers(0, 1), st.text("KEYx", max_size=3)),
+    ),
+    max_size=12,
+)
+
+
+def run(wire: bytes, cuts: list[int]) -> tuple[bytes, list[bytes]]:
+    filtered = body()
+    places = sorted({cut % (len(wire) + 1) for cut in cuts})
+    pieces = [wire[start:stop] for start, stop in zip([0, *places], [*places, len(wire)], strict=True)]
+    outs = [filtered.feed(piece, False) for piece in pieces]
+    outs.append(filtered.feed(b"", True))
+    return b"".join(outs), outs
+
+
+@given(LINES, st.lists(st.integers(0, 400), max_size=20))
+def test_the_output_does_not_depend_on_the_cuts(lines: list[str], cuts: list[int]) -> None:
+    wire = "".join(line + "\n" for line in lines).encode()
+    assert run(wire, cuts)[0] == run(wire, [])[0]
+
+
+@given(LINES, st.lists(st.integers(0, 400), max_size=20))
+def test_every_frame_leaves_exactly_once(lines: list[str], cuts: list[int]) -> None:
+    wire = "".join(line + "\n" for line in lines).encode()
+    assert len(run(wire, cuts)[0].splitlines()) == len(lines)

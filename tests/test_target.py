@@ -1,0 +1,70 @@
+"""Request targets: only a path that every server reads alike is matched."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.target import UnsafeTarget, split_target
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/chat/completions?api-version=1", "/v1/chat/completions"),
+        ("/", "/"),
+        ("/v1/models/llama3.2:3b", "/v1/models/llama3.2:3b"),
+        ("/v1/models/a%20b", "/v1/models/a%20b"),
+        ("/x?next=//other/..;%2f", "/x"),
+    ],
+)
+def test_a_path_in_normal_form_is_taken_as_it_is(target: str, path: str) -> None:
+    assert split_target(target) == path
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/chat/%63ompletions",
+        "//v1/chat/completions",
+        "/v1//chat/completions",
+        "/v1/./chat/completions",
+        "/v1/../api/pull",
+        "/v1/chat/completions/..",
+        "/v1/chat;x=1/completions",
+        "/v1%2fchat/completions",
+        "/v1%2Fchat/completions",
+        "/v1/%2e%2e/api/pull",
+        "/v1\\chat\\completions",
+        "/v1%5cchat",
+        "/v1/%zz",
+        "/v1/%",
+        "/v1/%4",
+        "/v1/%00",
+        "/v1/%0a",
+        "/v1/%25",
+        "/v1/chat completions",
+        "/v1/ch\u00e4t",
+        "/v1/chat\tcompletions",
+        "/v1/chat#top",
+        "http://other/v1/chat/completions",
+        "*",
+        "",
+        "v1/chat",
+    ],
+)
+def test_a_path_that_two_servers_may_read_differently_is_refused(target: str) -> None:
+    with pytest.raises(UnsafeTarget):
+        split_target(target)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_path_or_unsafe(target: str) -> None:
+    try:
+        path = split_target("/" + target)
+    except UnsafeTarget:
+        return
+    assert ("/" + target).startswith(path)
+    assert "//" not in path
