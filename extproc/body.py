@@ -171,7 +171,10 @@ class BodyFilter:
     def _take_call(self, held: _Held, piece: CallDelta) -> None:
         key = (piece.choice, piece.index)
         call = self._calls.setdefault(key, _Call())
-        call.name += piece.name
+        if piece.name:
+            if call.name not in ("", piece.name):  # clients disagree on which of two names would run
+                raise Malformed("a tool call is named twice")
+            call.name = piece.name
         call.arguments += piece.arguments
         call.pieces.append((held, piece))
         held.pending += 1

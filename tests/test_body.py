@@ -94,8 +94,18 @@ def test_a_deny_in_text_ends_the_answer_before_it() -> None:
 
 def test_a_call_is_held_until_its_choice_closes_and_then_leaves_as_it_came() -> None:
     filtered = body()
-    assert feed(filtered, "0 call 0 get_ {", "0 call 0 weather }", "0 content later") == ""
-    assert feed(filtered, "0 close") == "0 call 0 get_ {\n0 call 0 weather }\n0 content later\n0 close\n"
+    assert feed(filtered, "0 call 0 get_weather {", "0 call 0 . }", "0 content later") == ""
+    assert feed(filtered, "0 close") == "0 call 0 get_weather {\n0 call 0 . }\n0 content later\n0 close\n"
+
+
+def test_a_call_that_is_named_twice_is_malformed() -> None:
+    filtered = body()
+    assert feed(filtered, "0 call 0 get_weather {", "0 call 0 rm }") == ""
+    assert "named twice" in filtered.broken
+
+
+def test_a_call_that_repeats_its_name_is_ordinary() -> None:
+    assert feed(body(), "0 call 0 f {", "0 call 0 f }", "0 close") == "0 call 0 f {\n0 call 0 f }\n0 close\n"
 
 
 def test_not_a_byte_of_a_refused_call_leaves() -> None:

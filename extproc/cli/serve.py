@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     70 where workers do not stay up.
     """
     logging.basicConfig(stream=sys.stderr, format="sluicegate: %(message)s", level=logging.WARNING)
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its C core writes to stderr by itself, of every GOAWAY
     try:
         _check(args)
         if args.workers > 1:

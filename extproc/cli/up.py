@@ -18,6 +18,8 @@ from typing import Final
 
 from extproc.cli.init import model_warnings, starter_policy
 from extproc.cli.up_report import Report, show
+from extproc.policy.document import PolicyDocument
+from extproc.policy.problems import inspect, place, warnings
 from extproc.runtime.assets import asset
 from extproc.runtime.envoy_config import Plan, Upstream, parse_upstream, render
 from extproc.runtime.envoy_process import (
@@ -35,9 +37,9 @@ from extproc.runtime.envoy_process import (
     report_signals,
     validate_config,
 )
-from extproc.runtime.store import LoadedPolicy, PolicyErrors, read_policy
 from extproc.runtime.transports.endpoint import Endpoint
 from extproc.runtime.upstream_probe import ProbeFailed, ServedModel, Unreachable, served_models
+from extproc.runtime.yaml_source import BadYaml, read_yaml
 
 TEMPLATE: Final = "envoy/static/envoy.yaml"
 DECISION_HEADER: Final = "x-sluicegate-decision-id"
@@ -68,7 +70,7 @@ class _Setup:
     upstream: Upstream
     models: tuple[ServedModel, ...]
     policy: Path
-    loaded: LoadedPolicy
+    document: PolicyDocument
     folder: Path
 
     @property
@@ -96,7 +98,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--upstream-ca", default="", metavar="FILE", help="certificate authorities to trust instead")
     parser.add_argument("--envoy", default="", metavar="PATH", help="the Envoy binary; default: the [envoy] extra's")
     parser.add_argument("--drain-s", type=float, default=10.0, metavar="S", help="what is under way may take this long")
-    parser.add_argument("--json", action="store_true", help="say what is up as one line of JSON")
+    parser.add_argument("--json", action="store_true", help="say what is up as a line of JSON, with event: up")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -139,11 +141,21 @@ def _prepare(args: argparse.Namespace, folder: Path) -> _Setup:
     if policy is None:
         policy = folder / "policy.yaml"
         policy.write_text(starter_policy(upstream, models), encoding="utf-8")
+    return _Setup(args, envoy, listen, upstream, models, policy, _document(policy), folder)
+
+
+def _document(policy: Path) -> PolicyDocument:
+    """The policy without its rule packs, which take the server seconds to compile; once is enough."""
     try:
-        loaded = read_policy(policy)
-    except PolicyErrors as errors:
-        raise NotUp(f"the policy cannot be used\n{errors}", 2) from errors
-    return _Setup(args, envoy, listen, upstream, models, policy, loaded, folder)
+        document, problems = inspect(read_yaml(policy.read_text(encoding="utf-8-sig")).data)
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotUp(f"{policy}: {error}", 2) from error
+    except BadYaml as error:
+        raise NotUp("\n".join(f"{policy}:{flaw.mark[0]}: {flaw.message}" for flaw in error.flaws), 2) from error
+    if document is None:
+        lines = [f"{place(problem.where)}: {problem.message}" for problem in problems]
+        raise NotUp("\n".join([f"{policy} is no policy (sluicegate check names the lines)", *lines]), 2)
+    return document
 
 
 def _guard(setup: _Setup) -> int:
@@ -151,11 +163,11 @@ def _guard(setup: _Setup) -> int:
     report_signals(happenings)
     server = _start_server(setup, happenings)
     try:
-        _expect_ready(happenings)
+        revision = _expect_ready(happenings).facts.get("revision", "")
         envoy = _start_envoy(setup, happenings)
         try:
-            _expect_guarded(setup.listen, happenings)
-            show(_report(setup), as_json=setup.args.json)
+            _expect_guarded(setup, happenings)
+            show(_report(setup, revision), as_json=setup.args.json)
             return _outcome(happenings.get(), setup, envoy, happenings)
         finally:
             envoy.stop(0)
@@ -181,7 +193,8 @@ def _start_server(setup: _Setup, happenings: Happenings) -> Child:
 
     def on_line(line: str) -> None:
         if line.startswith(_READY):
-            happenings.put(Ready(_SERVER))
+            words = (word.partition("=") for word in line.removeprefix(_READY).split())
+            happenings.put(Ready(_SERVER, {name: value for name, _, value in words}))
         else:
             print(line, file=sys.stderr)
 
@@ -196,7 +209,7 @@ def _start_envoy(setup: _Setup, happenings: Happenings) -> Child:
         admin=Endpoint(path=setup.admin_socket),
         access_log="/dev/stdout" if setup.args.access_log == "-" else setup.args.access_log,
         # Envoy stalls an upload that is larger than this before the server can refuse it for its size.
-        request_buffer_bytes=max(_MIN_BUFFER_BYTES, 2 * setup.loaded.policy.limits.request_bytes),
+        request_buffer_bytes=max(_MIN_BUFFER_BYTES, 2 * setup.document.spec.limits.request_bytes),
     )
     config = setup.folder / "envoy.yaml"
     try:
@@ -211,35 +224,38 @@ def _start_envoy(setup: _Setup, happenings: Happenings) -> Child:
     return Child(_ENVOY, argv, happenings)
 
 
-def _expect_ready(happenings: Happenings) -> None:
+def _expect_ready(happenings: Happenings) -> Ready:
     try:
-        happening = happenings.get(timeout=_START_S)
+        return _still_starting(happenings.get(timeout=_START_S))
     except queue.Empty:
         raise NotUp(f"{_SERVER} was not ready within {_START_S:.0f} s") from None
-    _expect_alive(happening)
 
 
-def _expect_guarded(listen: Endpoint, happenings: Happenings) -> None:
-    """Wait until an answer bears our header: the request went through Envoy and was judged by the server."""
+def _expect_guarded(setup: _Setup, happenings: Happenings) -> None:
+    """Wait until an answer bears our header: the request went through our Envoy and was judged by the server."""
+    admin = EnvoyAdmin(setup.admin_socket)
     deadline = time.monotonic() + _START_S
-    seen = "no connection"
-    while seen:
+    wrong = "Envoy does not listen yet"
+    while wrong:
         if time.monotonic() > deadline:
-            raise NotUp(f"no request was judged within {_START_S:.0f} s (last: {seen})")
+            raise NotUp(f"no request was judged within {_START_S:.0f} s (last: {wrong})")
         try:
-            _expect_alive(happenings.get(timeout=_POLL_S))
+            _still_starting(happenings.get(timeout=_POLL_S))
         except queue.Empty:
-            seen = _unguarded(listen)
+            wrong = unguarded(setup.listen) if admin.listens() else wrong
 
 
-def _expect_alive(happening: Happening) -> None:
-    if isinstance(happening, Exited):
-        raise NotUp(f"{happening.name} ended ({_cause(happening)}) before the gate was up")
+def _still_starting(happening: Happening) -> Ready:
+    if isinstance(happening, Ready):
+        return happening
     if isinstance(happening, Signalled):
         raise NotUp("stopped before the gate was up", 130)
+    # The server has said what is wrong with its arguments or the policy; its exit code says that it was that.
+    code = 2 if happening.code == 2 else 70
+    raise NotUp(f"{happening.name} ended ({_cause(happening)}) before the gate was up", code)
 
 
-def _unguarded(listen: Endpoint) -> str:
+def unguarded(listen: Endpoint) -> str:
     """Send one request through the gate; returns what is wrong with the answer, or nothing."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104 - compared, not bound
     connection = http.client.HTTPConnection(host, listen.port, timeout=5)
@@ -257,23 +273,23 @@ def _cause(exited: Exited) -> str:
     return f"signal {-exited.code}" if exited.code < 0 else f"exit code {exited.code}"
 
 
-def _report(setup: _Setup) -> Report:
-    args, loaded = setup.args, setup.loaded
-    warnings = [str(problem) for problem in loaded.warnings]
+def _report(setup: _Setup, revision: str) -> Report:
+    args, spec = setup.args, setup.document.spec
+    notes = [f"{place(problem.where)}: {problem.message}" for problem in warnings(setup.document)]
     if args.policy is None:
-        warnings += model_warnings(setup.models)
+        notes += model_warnings(setup.models)
     if not setup.listen.is_local:
-        warnings.append(f"{setup.listen} is open to the network, and nothing here asks clients who they are")
+        notes.append(f"{setup.listen} is open to the network, and nothing here asks clients who they are")
     return Report(
         listen=setup.listen,
         upstream=setup.upstream.url,
         policy=str(args.policy) if args.policy else f"{setup.policy} (the default, with what is served now)",
-        revision=loaded.policy.revision,
-        mode=loaded.policy.mode,
+        revision=revision,
+        mode=spec.mode,
         workers=args.workers,
         admin=args.admin or "",
         audit="standard output" if args.audit == "-" else args.audit,
-        allowed=tuple(loaded.document.spec.models.allow),
+        allowed=tuple(spec.models.allow),
         served=setup.models,
-        warnings=tuple(warnings),
+        warnings=tuple(notes),
     )

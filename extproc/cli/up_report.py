@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +64,9 @@ def allowed_models(allowed: Sequence[str], served: Sequence[ServedModel]) -> lis
 def show(report: Report, *, as_json: bool) -> None:
     """Print the report to stdout."""
     if as_json:
-        print(json.dumps(_document(report)), flush=True)
+        # One write, so that an audit line that goes to the same pipe cannot land inside it.
+        sys.stdout.write(json.dumps(_document(report)) + "\n")
+        sys.stdout.flush()
         return
     from rich.console import Console
     from rich.markup import escape
@@ -122,4 +125,4 @@ def _document(report: Report) -> dict[str, Any]:
     fields = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
     fields |= {"listen": str(report.listen), "allowed": models, "curl": curl(report)}
     del fields["served"]
-    return fields
+    return {"event": "up", **fields}  # told apart by its first key from audit lines, which may share stdout

@@ -63,6 +63,7 @@ def _answered(observation: Observation) -> Iterator[str]:
         yield f"the client got {seen.error} {seen.status}: {seen.text}"
     if not observation.reached:
         yield "the upstream saw no request"
+    yield from (exchange.failure for exchange in observation.reached if exchange.failure)
 
 
 def unchanged(observation: Observation) -> Iterator[str]:

@@ -77,11 +77,10 @@ class Gate:
     def audit(self, decision_id: str, wait_s: float = _AUDIT_S) -> Audit | None:
         """Give the audit line of an exchange, or None if none was written in time."""
         deadline = time.monotonic() + wait_s
-        while decision_id not in self._audits:
-            self._read_audits()
-            if time.monotonic() > deadline:
-                break
+        self._read_audits()
+        while decision_id not in self._audits and time.monotonic() < deadline:
             time.sleep(_POLL_S)
+            self._read_audits()
         return self._audits.get(decision_id)
 
     def _read_audits(self) -> None:

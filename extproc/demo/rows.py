@@ -22,7 +22,7 @@ class Row:
     asked: str
     ask: Callable[[Clients], Seen]
     check: Check
-    repeats: int = 5
+    repeats: int = 9
 
 
 def _tool(name: str, parameter: str) -> Mapping[str, Any]:
@@ -47,7 +47,7 @@ ROWS: Final = (
         scripts.ASK_CAPITAL,
         lambda clients: clients.openai_chat(scripts.ASK_CAPITAL, MODEL_NAME),
         unchanged,
-        repeats=3,
+        repeats=5,
     ),
     Row(
         "chat, Ollama API",
@@ -55,7 +55,7 @@ ROWS: Final = (
         scripts.ASK_HELLO,
         lambda clients: clients.ollama_chat(scripts.ASK_HELLO, MODEL_NAME),
         unchanged,
-        repeats=3,
+        repeats=5,
     ),
     Row(
         "prompt injection",

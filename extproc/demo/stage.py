@@ -45,7 +45,8 @@ def play(folder: Path, *, real_model: bool, keep: bool, as_json: bool) -> bool:
         else:
             table.console().print(table.render(results, upstream))
         if keep:
-            lines = (f"the gate answers on {gate.url}; Ctrl-C ends it", *table.curl_lines(results, gate.url))
+            where = f"the gate answers on {gate.url}, its audit log is {gate.audit_log}; Ctrl-C ends both"
+            lines = (where, *table.curl_lines(results, gate.url))
             progress.print("\n\n".join(lines), markup=False, highlight=False, soft_wrap=True)
             _wait_for_interrupt()
         return all(result.as_expected for result in results)

@@ -35,12 +35,13 @@ Phrase: TypeAlias = Callable[[str, Iterable[Piece]], Iterator[bytes]]
 
 @dataclass(slots=True)
 class Exchange:
-    """One request that reached the upstream, and the bytes it answered with."""
+    """One request that reached the upstream, and the bytes it answered with. ``failure`` says why it could not."""
 
     method: str
     target: str
     body: bytes
     answer: bytearray = field(default_factory=bytearray)
+    failure: str = ""
 
     def declared_tools(self) -> tuple[str, ...]:
         """Name the tools that the request declared."""
@@ -63,7 +64,7 @@ class Standin:
     def __init__(self, model_url: str | None = None) -> None:
         self.exchanges: list[Exchange] = []
         self.key = fake_key()
-        self._model = httpx.Client(base_url=model_url, timeout=_MODEL_TIMEOUT_S, trust_env=False) if model_url else None
+        self._model = _model_client(model_url) if model_url else None
         self._server = _Server(self)
 
     @property
@@ -144,6 +145,12 @@ _DOCUMENTS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
+def _model_client(url: str) -> httpx.Client:
+    # llama.cpp offers keep-alive, then closes some connections after a streamed answer: a reused one may be gone.
+    one_request_each = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(base_url=url, timeout=_MODEL_TIMEOUT_S, trust_env=False, limits=one_request_each)
+
+
 def _json(document: Mapping[str, Any], status: int = 200) -> Reply:
     return Reply([json.dumps(document).encode()], status=status)
 
@@ -219,7 +226,10 @@ class _Handler(BaseHTTPRequestHandler):
                 exchange.answer += piece
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             self.wfile.write(b"0\r\n\r\n")
-        except (OSError, httpx.HTTPError):  # the gate cut the answer off, or the model went away
+        except httpx.HTTPError as error:
+            exchange.failure = f"the model server failed: {error}"
+            self.close_connection = True
+        except OSError:  # the gate cut the answer off
             self.close_connection = True
 
     def _body(self) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+import string
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Final, TypeAlias
@@ -21,12 +22,10 @@ _PLACEHOLDER: Final = re.compile(
     r"example|placeholder|redacted|changeme|replace|insert|dummy|sample|your|x{4}|\*{3}|\.{3}", re.IGNORECASE
 )
 _KINDS: Final = str.maketrans(
-    {
-        chr(c): _kind
-        for c in range(33, 127)
-        for _kind in ["a" if chr(c).islower() else "A" if chr(c).isupper() else "0" if chr(c).isdigit() else "-"]
-    }
+    string.ascii_lowercase + string.ascii_uppercase + string.digits + string.punctuation,
+    "a" * 26 + "A" * 26 + "0" * 10 + "-" * len(string.punctuation),
 )
+_URL_SAFE: Final = str.maketrans("-_", "+/")
 _JWT_HEADER: Final = re.compile(rb'\{.*"(?:alg|enc)"\s*:\s*"', re.DOTALL)
 _COMMON_PASSWORD: Final = re.compile(
     r"(?:my|the|db|new|super|some|strong)*[-_]?(?:password|passwd|passw0rd|pass|pwd|secret|user|username|admin|root|guest"
@@ -94,7 +93,7 @@ CHECKS: Final[Mapping[str, Check]] = {
 def _decoded(text: str) -> bytes:
     """Decode the whole groups of four characters, of either Base64 alphabet, before the first padding."""
     plain = text.partition("=")[0].translate(_URL_SAFE)
-    return base64.b64decode(plain[: len(plain) // 4 * 4])
-
-
-_URL_SAFE: Final = str.maketrans("-_", "+/")
+    try:
+        return base64.b64decode(plain[: len(plain) // 4 * 4])
+    except ValueError:  # an alphabet that is not Base64
+        return b""

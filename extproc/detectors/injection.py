@@ -1,7 +1,7 @@
 """Prompt injection: text that gives a model orders against those it has, or would make it show them (OWASP LLM01).
 
-What lives here: evidence, and how it adds up to a score. What must not: rules (they are data, a pack of phrases) and the
-undoing of disguises (``normalise``, ``views``).
+What lives here: evidence, and how it adds up to a score. What must not: rules (they are data, a pack of phrases) and
+the undoing of disguises (``normalise``, ``views``).
 
 A rule that occurs is evidence of ``-ln(1 - weight)``, however often it occurs. Evidence adds up, and the score is
 ``1 - exp(-evidence)``: rules of weights .5 and .6 make .8 together. Nothing counts against a text, or an attacker would
@@ -11,15 +11,26 @@ add it. Evidence adds up within one slice of a text only, so that a long text is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from extproc.detectors.base import Match, Scan
 from extproc.detectors.normalise import normalise
 from extproc.detectors.pack import Fields, PackError
-from extproc.detectors.phrases import Lists, Part, Phrase, PhraseError, compile_list, compile_phrase, stems_of, words_of
-from extproc.detectors.views import Locate, Vocabulary, views, way_back
+from extproc.detectors.phrases import (
+    Lists,
+    Part,
+    Phrase,
+    PhraseError,
+    compile_list,
+    compile_phrase,
+    places_of,
+    stems_of,
+    words_of,
+)
+from extproc.detectors.views import Locate, View, Vocabulary, other_views, way_back
 
 _SLICE: Final = 2048  # code points judged together
 _OVERLAP: Final = 512  # of slices: a match is no longer, so no slice's end cuts one
@@ -28,15 +39,16 @@ _OVERLAP: Final = 512  # of slices: a match is no longer, so no slice's end cuts
 _Rules: TypeAlias = Sequence[tuple["Rule", Phrase]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a rule is itself: compared and hashed by identity, which is fast
 class Rule:
-    """What a text that has one of the rule's phrases is suspected by. ``evidence`` is in nats."""
+    """A rule of the pack, without its phrases."""
 
     id: str
     weight: float
 
     @property
     def evidence(self) -> float:
+        """What the rule says against a text that has one of its phrases, in nats."""
         return -math.log1p(-self.weight)
 
 
@@ -58,46 +70,50 @@ class InjectionDetector:
     def __init__(self, rules: _Rules, vocabulary: Vocabulary, threshold: float) -> None:
         self.threshold = threshold
         self._vocabulary = vocabulary
-        by_stem: dict[str, list[tuple[Rule, Phrase]]] = {}
+        self._by_start: dict[str, list[tuple[Rule, Phrase]]] = {}
         for rule, phrase in rules:
-            # Filed under the need that the fewest words satisfy, as the one least often met.
-            for stem in min(phrase.needs, key=len):
-                by_stem.setdefault(stem, []).append((rule, phrase))
-        self._by_stem = by_stem
+            for beginning in phrase.starts:
+                self._by_start.setdefault(beginning, []).append((rule, phrase))
+        self._marks = tuple(beginning for beginning in self._by_start if not beginning[0].isalnum())
 
     def scan(self, text: str) -> Scan:
         """Look at one whole text."""
         read = normalise(text)
-        words = words_of(read.text)
-        locate = way_back(read)
-        hits = self._strongest(read.text, words, locate)
-        for view in views(read, locate, frozenset(words), self._vocabulary):
-            hits = self._strongest(view.text, words_of(view.text), view.locate) | hits
+        plain = View(read.text, frozenset(words_of(read.text)), way_back(read))
+        hits = self._strongest(plain)
+        for view in other_views(plain, text, self._vocabulary):
+            hits = self._strongest(view) | hits
         score = -math.expm1(-_evidence(hits))
         if score < self.threshold:
             return Scan(score=score)
         matches = (Match(*hit.locate(hit.start, hit.end), rule.id, rule.weight) for rule, hit in hits.items())
         return Scan(tuple(sorted(matches, key=lambda match: (match.start, match.end, match.rule))), score)
 
-    def _strongest(self, text: str, words: Sequence[str], locate: Locate) -> _Hits:
+    def _strongest(self, view: View) -> _Hits:
         """The hits of the slice with the most evidence."""
+        text = view.text
         if len(text) <= _SLICE:
-            return self._hits(text, 0, len(text), stems_of(text, words), locate)
+            return self._hits(view, 0, len(text), stems_of(text, view.words))
         best: _Hits = {}
         for start in range(0, len(text) - _OVERLAP, _SLICE - _OVERLAP):
             piece = text[start : start + _SLICE]
-            hits = self._hits(text, start, start + _SLICE, stems_of(piece, words_of(piece)), locate)
+            hits = self._hits(view, start, start + _SLICE, stems_of(piece, words_of(piece)))
             best = max(best, hits, key=_evidence)
         return best
 
-    def _hits(self, text: str, start: int, end: int, stems: Set[str], locate: Locate) -> _Hits:
+    def _hits(self, view: View, start: int, end: int, stems: AbstractSet[str]) -> _Hits:
         hits: _Hits = {}
-        for stem in stems & self._by_stem.keys():
-            for rule, phrase in self._by_stem[stem]:
-                if rule in hits or any(need.isdisjoint(stems) for need in phrase.needs):
+        text = view.text
+        for beginning in [*(stems & self._by_start.keys()), *(mark for mark in self._marks if mark in text)]:
+            possible = [pair for pair in self._by_start[beginning] if pair[1].possible(stems)]
+            places = list(places_of(beginning, text, start, end)) if possible else []
+            for rule, phrase in possible:
+                if rule in hits:
                     continue
-                if match := phrase.regex.search(text, start, end):
-                    hits[rule] = _Hit(*match.span(), locate)
+                for place in places:
+                    if match := phrase.regex.match(text, place, end):
+                        hits[rule] = _Hit(*match.span(), view.locate)
+                        break
         return hits
 
 

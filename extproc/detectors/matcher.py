@@ -3,14 +3,14 @@
 What lives here: compiled rules, the decision of one rule at one place, and the table of all literals. What must not:
 YAML, pieces of a stream, what takes a secret's place.
 
-A rule reads ``literal lead body until``. The *literal* makes the place worth a look; *lead* (``user:`` of a URL) stays in
-the text together with the literal; *body* is what nobody may see; *until* is what must follow, and stays. Without a lead
-the literal is a part of the secret. Lead and body are runs of bounded length, walked from left to right without going
-back, so a decision costs at most the rule's length.
+A rule reads ``literal lead body until``. The *literal* makes the place worth a look; *lead* (``user:`` of a URL) stays
+in the text together with the literal; *body* is what nobody may see; *until* is what must follow, and stays. Without a
+lead the literal is a part of the secret. Lead and body are runs of bounded length, walked from left to right without
+going back, so a decision costs at most the rule's length.
 
-The law of this module: a decision never changes when text is added behind it. ``PENDING`` is the only answer that may turn
-into another one, and a finding says how much text settled it (``decided``), so that the earliest of several rules is the
-same one wherever the text was cut.
+The law of this module: a decision never changes when text is added behind it. ``PENDING`` is the only answer that may
+turn into another one, and a finding says how much text settled it (``decided``), so that the earliest of several rules
+is the same one wherever the text was cut.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ CONTEXT: Final = 6
 
 PATIENCE: Final = 32
 """Characters by which a body may outgrow its least length before a check that keeps failing is believed."""
+
+_Node: TypeAlias = tuple[tuple[tuple["Rule", int], ...], bool]
+"""The rules whose literal is completed here, each with that literal's length, and whether a longer one may follow."""
 
 _STRIDE: Final = 4  # the check is asked again after so many more characters
 _MORE: Final = -1
@@ -69,7 +72,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One shape of secret, decided at its literal. ``body`` has at least one step, the last of at least one character."""
+    """One shape of secret, decided at its literal. ``body`` ends in a step of at least one character."""
 
     id: str
     literals: tuple[str, ...]
@@ -140,7 +143,7 @@ class Matcher:
         return behind or self.search(text, place)
 
     def decide(self, text: str, hit: re.Match[str], final: bool) -> tuple[Rule, Found] | Open:
-        """Decide the place at ``hit``: of several rules the one that needs the least text, then the first in the pack."""
+        """Decide the place at ``hit``: of several rules the one that needs least text, then the pack's first."""
         at, end = hit.span(1)
         rules, grows = self._nodes[hit[1]]
         best: tuple[Rule, Found] | Open = Open.PENDING if grows and end == len(text) and not final else Open.DEAD
@@ -155,7 +158,7 @@ class Matcher:
 
 
 def _walk(steps: tuple[Step, ...], text: str, at: int, final: bool) -> int:
-    """Give the end of the steps from ``at``, ``_MORE`` where the text ends too soon to tell, ``_NO`` where they fail."""
+    """Give the end of the steps from ``at``; ``_MORE`` where the text ends too soon to tell, ``_NO`` if they fail."""
     for step in steps:
         end = step.end(text, at)
         if end == len(text) and not final:
@@ -166,10 +169,9 @@ def _walk(steps: tuple[Step, ...], text: str, at: int, final: bool) -> int:
     return at
 
 
-def _nodes(by_literal: Mapping[str, list[Rule]]) -> dict[str, tuple[tuple[tuple[Rule, int], ...], bool]]:
-    """Map each beginning of a literal to the rules whose literal it completes, with its length, and to whether it may
-    still grow into a longer one."""
-    nodes: dict[str, tuple[tuple[tuple[Rule, int], ...], bool]] = {}
+def _nodes(by_literal: Mapping[str, list[Rule]]) -> dict[str, _Node]:
+    """Map each beginning of a literal to its node."""
+    nodes: dict[str, _Node] = {}
     for literal in by_literal:
         for size in range(1, len(literal) + 1):
             start = literal[:size]

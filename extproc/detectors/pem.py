@@ -5,7 +5,7 @@ the pack) or what takes its place.
 
 A block may be cut short, re-wrapped, indented, quoted, or written with ``\\n`` escapes, so its end is not simply the
 ``END`` line. Everything that can be key material is eaten and the first word that cannot be ends the block, so a
-truncated key does not take the rest of the answer with it. Only one short word and the gaps around it are ever undecided.
+truncated key does not take the rest of the answer with it. Only one short word and the gaps around it are undecided.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _end(match: re.Match[str] | None) -> int:
 
 
 def _inside_word(text: str, at: int) -> bool:
-    """Say whether ``at`` is in the middle of a key word; the letter of an escape just before it is not a part of one."""
+    """Say whether ``at`` is in the middle of a key word, of which the letter of an escape before it is no part."""
     before = text[at - 2 : at]
     return _end(_word(before, 1)) == 2 and before[0] != "\\"
 

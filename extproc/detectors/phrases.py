@@ -25,7 +25,8 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -50,8 +51,10 @@ _BEFORE_WORD: Final = f"(?<!{_LETTER})"
 _AFTER_WORD: Final = f"(?!{_LETTER})"
 _SUFFIX: Final = f"{_LETTER}{{0,{_SUFFIX_LIMIT}}}+"
 _SEPARATOR: Final = rf"[\s,:\"'`*_()\[\]{{}}<>~|/\\#=+،-]{{1,{_SEPARATOR_LIMIT}}}+"
-_GAP_WORD: Final = rf"(?:[^\s.!?]{{1,{_GAP_WORD_LIMIT}}}+\s[\"'`*_(\[<#-]{{0,3}}+)"
+_GAP_WORD: Final = rf"(?:[^\s.!?']{{1,{_GAP_WORD_LIMIT}}}+[\s'][\"'`*_(\[<#-]{{0,3}}+)"  # l'ordre: two words
 _GAP_WORD_LONGEST: Final = _GAP_WORD_LIMIT + 4
+
+_LINE_START: Final = "(?m:^)"
 
 _NAME: Final = re.compile(r"@([a-z0-9_]+)")
 _GAP: Final = re.compile(r"\[(~?)([0-9]{1,3})\]")
@@ -59,6 +62,7 @@ _INSIDE_WORD: Final = re.compile(rf"(?<={_LETTER})['-](?={_LETTER})")
 _SPECIAL: Final = frozenset(" ()|@[]^*\\")
 
 _ASCII_WORDS: Final = {point: chr(point) if chr(point).isalnum() else " " for point in range(128)}
+_MARK: Final = re.compile(rf"(?:(?!{_LETTER})[^{_UNSPACED}])+")
 _SPACED_WORD: Final = re.compile(f"{_LETTER}+")
 _UNSPACED_RUN: Final = re.compile(f"[{_UNSPACED}]{{2,}}")
 
@@ -71,26 +75,37 @@ class PhraseError(ValueError):
 class Phrase:
     """A compiled phrase.
 
-    ``needs`` are sets of stems: a text that has no stem of one of them cannot match. ``longest`` bounds the length of
-    a match in code points of the normalised text.
+    ``starts`` are what it can begin with: stems, and runs of punctuation. ``needs`` are sets of stems: a text that has
+    no stem of one of them cannot match. ``longest`` bounds the length of a match in code points of the normalised text.
     """
 
     regex: re.Pattern[str]
+    starts: frozenset[str]
     needs: tuple[frozenset[str], ...]
     longest: int
+
+    def possible(self, stems: AbstractSet[str]) -> bool:
+        """Whether a text with these stems can have the phrase."""
+        for need in self.needs:  # noqa: SIM110 - a loop, for its price: it is asked hundreds of times for one text
+            if need.isdisjoint(stems):
+                return False
+        return True
 
 
 class Part(NamedTuple):
     """A compiled piece of a phrase, or a named list.
 
-    ``opens`` and ``closes`` say that it begins and ends with a letter of a whole word; the edges are then to be guarded
-    where nothing beside them is certain to be no letter. ``parts`` is true of what never touches a letter.
+    ``starts`` as in a phrase, empty if it can begin with anything. ``opens`` and ``closes`` say that it begins and ends
+    with a letter of a whole word: the edges are then to be guarded where nothing beside them is certain to be no
+    letter. ``parts`` is true of what never touches a letter, ``may_lack`` of what may match nothing.
     """
 
     source: str
-    needs: tuple[frozenset[str], ...]
-    longest: int
+    needs: tuple[frozenset[str], ...] = ()
+    starts: frozenset[str] = frozenset()
+    longest: int = 0
     work: int = 1
+    may_lack: bool = False
     opens: bool = False
     closes: bool = False
     parts: bool = False
@@ -112,13 +127,24 @@ def words_of(normalised: str) -> list[str]:
     return _SPACED_WORD.findall(normalised)
 
 
-def stems_of(normalised: str, words: Sequence[str]) -> set[str]:
+def stems_of(normalised: str, words: Iterable[str]) -> set[str]:
     """Return every stem of a text, given its words: how words begin, and all pairs of unspaced letters."""
-    stems = {word[:_STEM] for word in set(words)}
+    stems = {word[:_STEM] for word in words}
     if not normalised.isascii():
         for run in _UNSPACED_RUN.findall(normalised):
             stems.update(map("".join, itertools.pairwise(run)))
     return stems
+
+
+def places_of(beginning: str, text: str, start: int, end: int) -> Iterator[int]:
+    """Give the places of a text, between ``start`` and ``end``, where a phrase that begins so may stand."""
+    inside_words = not (beginning.isascii() and beginning.isalpha())
+    place = text.find(beginning, start, end)
+    while place >= 0:
+        # Letters of other alphabets are left to the phrase; most words are of this one.
+        if inside_words or not place or not "a" <= text[place - 1] <= "z":
+            yield place
+        place = text.find(beginning, place + 1, end)
 
 
 def compile_list(phrases: Sequence[str], lists: Lists) -> Part:
@@ -139,15 +165,16 @@ def compile_phrase(phrase: str, lists: Lists) -> Phrase:
     part = _Reader(phrase, lists).whole()
     if part.work > WORK_LIMIT:
         raise PhraseError(f"its gaps can share out a text in {part.work} ways, more than {WORK_LIMIT}")
-    if not part.needs:
-        raise PhraseError("nothing in it is certain to occur, so every text would have to be searched")
-    return Phrase(re.compile(part.guarded()), part.needs, part.longest)
+    if not part.starts:
+        raise PhraseError("it can begin with anything, so it would have to be looked for everywhere")
+    needs = tuple(need for need in part.needs if need != part.starts)
+    return Phrase(re.compile(part.guarded()), part.starts, needs, part.longest)
 
 
 def _one_of(alternatives: Sequence[Part]) -> Part:
     needs: tuple[frozenset[str], ...] = ()
     if all(part.needs for part in alternatives):
-        needs = (frozenset[str]().union(*(min(part.needs, key=len) for part in alternatives)),)
+        needs = (frozenset[str]().union(*(min(part.needs, key=_commonness) for part in alternatives)),)
     opens = all(part.opens for part in alternatives)
     closes = all(part.closes for part in alternatives)
     sources = (part.guarded(opens=not opens, closes=not closes) for part in alternatives)
@@ -155,11 +182,23 @@ def _one_of(alternatives: Sequence[Part]) -> Part:
         # The longest first: where one is the beginning of another, the match should not stop short.
         f"(?:{'|'.join(sorted(sources, key=len, reverse=True))})",
         needs,
+        _any_start(alternatives),
         max(part.longest for part in alternatives),
         max(part.work for part in alternatives),
-        opens,
-        closes,
+        opens=opens,
+        closes=closes,
     )
+
+
+def _commonness(need: frozenset[str]) -> tuple[int, int]:
+    """Sort key: many stems are met more often than few, short words more often than long ones."""
+    return len(need), -min(map(len, need))
+
+
+def _any_start(parts: Iterable[Part]) -> frozenset[str]:
+    """What one of the parts begins with; nothing if one can begin with anything."""
+    starts = [part.starts for part in parts]
+    return frozenset[str]().union(*starts) if all(starts) else frozenset()
 
 
 class _Reader:
@@ -192,8 +231,10 @@ class _Reader:
                 for index, part in enumerate(parts)
             ),
             tuple(need for part in parts for need in part.needs),
+            _any_start(_first_parts(parts)),
             sum(part.longest for part in parts),
             math.prod(part.work for part in parts),
+            all(part.may_lack for part in parts),
             parts[0].opens,
             parts[last].closes,
         )
@@ -204,8 +245,8 @@ class _Reader:
         if not following or following == " ":
             raise PhraseError("a space with nothing behind it")
         if following == "\\" or not (following.isalnum() or following in "(|)@["):
-            return Part(r"\s?", (), 1)  # a separator would take the punctuation that follows
-        return Part(_SEPARATOR, (), _SEPARATOR_LIMIT, parts=True)
+            return Part(r"\s?", longest=1)  # a separator would take the punctuation that follows
+        return Part(_SEPARATOR, longest=_SEPARATOR_LIMIT, parts=True)
 
     def group(self) -> Part:
         self.refuse_glue()
@@ -220,7 +261,9 @@ class _Reader:
         if self.peek() != "?":
             return part
         self.at += 1
-        return Part(f"(?:{part.guarded()})?", (), part.longest, part.work + 1)
+        return Part(
+            f"(?:{part.guarded()})?", starts=part.starts, longest=part.longest, work=part.work + 1, may_lack=True
+        )
 
     def named(self) -> Part:
         self.refuse_glue()
@@ -241,18 +284,18 @@ class _Reader:
         if self.phrase[match.start() - 1 : match.start()] not in " |()?" or self.peek() != " ":
             raise PhraseError("a gap of words stands between spaces")
         self.at += 1
-        return Part(f"{_GAP_WORD}{{0,{size}}}?", (), _GAP_WORD_LONGEST * size, size + 1, parts=True)
+        return Part(f"{_GAP_WORD}{{0,{size}}}?", longest=_GAP_WORD_LONGEST * size, work=size + 1, parts=True)
 
     def character_gap(self, size: int) -> Part:
         following = self.phrase[self.at : self.at + 2].removeprefix("\\")[:1]
         if following and not following.isalnum() and (following not in _SPECIAL or self.peek() == "\\"):
             # It ends at the first such character, so there is one way to match it.
-            return Part(rf"[^\n{re.escape(following)}]{{0,{size}}}+", (), size)
-        return Part(rf"[^\n。]{{0,{size}}}?", (), size, size + 1)
+            return Part(rf"[^\n{re.escape(following)}]{{0,{size}}}+", longest=size)
+        return Part(rf"[^\n。]{{0,{size}}}?", longest=size, work=size + 1)
 
     def line_start(self) -> Part:
         self.at += 1
-        return Part("(?m:^)", (), 0)
+        return Part(_LINE_START, may_lack=True)
 
     def literal(self) -> Part:
         pieces: list[str] = []
@@ -273,11 +316,15 @@ class _Reader:
         self.at += starred
         if starred:
             pieces.append(_SUFFIX)
+        stems = _stems(plain, starred=starred)
+        opens = bool(re.match(_LETTER, plain))
+        mark = _MARK.match(plain)
         return Part(
             "".join(pieces),
-            _needs(plain, starred=starred),
+            (stems,) if stems else (),
+            frozenset({mark[0]}) if mark else stems,
             len(plain) + (_SUFFIX_LIMIT if starred else 0),
-            opens=bool(re.match(_LETTER, plain)),
+            opens=opens,
             closes=not starred and bool(re.match(_LETTER, plain[-1])),
         )
 
@@ -289,11 +336,20 @@ class _Reader:
         return self.phrase[self.at : self.at + 1]
 
 
-def _needs(literal: str, *, starred: bool) -> tuple[frozenset[str], ...]:
-    """The stems of which a text with this literal is certain to have one."""
+def _first_parts(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts with which a sequence can begin."""
+    for part in parts:
+        if part.source != _LINE_START:
+            yield part
+        if not part.may_lack:
+            return
+
+
+def _stems(literal: str, *, starred: bool) -> frozenset[str]:
+    """The stems of which a text with this literal is certain to have one; none if that is not certain."""
     if pair := _UNSPACED_RUN.search(literal):
-        return (frozenset({pair[0][:2]}),)
+        return frozenset({pair[0][:2]})
     # As two words, and as the one that it is without its apostrophes and hyphens.
     words = [_SPACED_WORD.search(spelling) for spelling in (literal, _INSIDE_WORD.sub("", literal))]
     stems = frozenset(word[0][:_STEM] for word in words if word)
-    return (stems,) if stems and not (starred and min(map(len, stems)) < _STEM) else ()
+    return frozenset() if starred and any(len(stem) < _STEM for stem in stems) else stems

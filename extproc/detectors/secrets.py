@@ -1,10 +1,10 @@
 """Secrets: provider tokens, keys and credentials, found in whole texts and in running ones.
 
-What lives here: the detector, and the reading of a pack's rules. What must not: how text is scanned (window), how a place
-is decided (matcher), what a shape means (shapes), what a body must look like (checks), files and YAML.
+What lives here: the detector, and the reading of a pack's rules. What must not: how text is scanned (window), how a
+place is decided (matcher), what a shape means (shapes), what a body must look like (checks), files and YAML.
 
-A pack is a mapping: ``owasp`` (what every rule maps to unless it says otherwise), ``alphabets`` (name -> characters, with
-ranges such as ``a-z``) and ``rules``. A rule has
+A pack is a mapping: ``owasp`` (what every rule maps to unless it says otherwise), ``alphabets`` (name -> characters,
+with ranges such as ``a-z``) and ``rules``. A rule has
 
 - ``id``, ``provider``, ``title``, ``severity``, optionally ``owasp``;
 - ``literals``, what makes a place worth a look;
@@ -79,14 +79,14 @@ class SecretsDetector:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """One rule of a pack, read: what is said of it, what it matches, and what must come of it."""
+class _Item:
+    """One rule of a pack, read: what people are told, what it finds, its examples, and where it stands."""
 
-    told: Entry
+    entry: Entry
     rule: Rule
     match: tuple[str, ...]
     passing: tuple[str, ...]
-    item: Fields
+    fields: Fields
 
 
 def build(pack: Mapping[str, Json], options: Mapping[str, Json]) -> SecretsDetector:
@@ -100,46 +100,48 @@ def build(pack: Mapping[str, Json], options: Mapping[str, Json]) -> SecretsDetec
     fields = Fields(pack)
     shapes = Shapes(fields.mapping("alphabets"))
     owasp = _owasp(fields, ())
-    read = [_read(item, shapes, owasp) for item in fields.mappings("rules")]
+    items = [_read(item, shapes, owasp) for item in fields.mappings("rules")]
     fields.close()
     entries: dict[str, Entry] = {}
-    for entry in read:
-        if entry.told.id in entries:
-            raise entry.item.error("id", "is used twice")
-        entries[entry.told.id] = entry.told
-    detector = SecretsDetector(tuple(entry.rule for entry in read), entries)
+    for item in items:
+        if item.entry.id in entries:
+            raise item.fields.error("id", "is used twice")
+        entries[item.entry.id] = item.entry
+    detector = SecretsDetector(tuple(item.rule for item in items), entries)
     if verify:
-        for entry in read:
-            _verify(detector, entry)
+        for item in items:
+            _verify(detector, item)
     return detector
 
 
-def _read(item: Fields, shapes: Shapes, owasp: tuple[str, ...]) -> _Entry:
-    told = Entry(
-        id=item.string("id"),
-        provider=item.string("provider"),
-        title=item.string("title"),
-        severity=item.choice("severity", SEVERITIES),
-        owasp=_owasp(item, owasp),
+def _read(fields: Fields, shapes: Shapes, owasp: tuple[str, ...]) -> _Item:
+    entry = Entry(
+        id=fields.string("id"),
+        provider=fields.string("provider"),
+        title=fields.string("title"),
+        severity=fields.choice("severity", SEVERITIES),
+        owasp=_owasp(fields, owasp),
     )
-    if not _ID.fullmatch(told.id):
-        raise item.error("id", "must be lower-case words joined by '-' or '.'")
-    lead = shapes.lead(item)
-    until = item.strings("until", ())
-    body, tail = shapes.body(item, closed=bool(until))
+    if not _ID.fullmatch(entry.id):
+        raise fields.error("id", "must be lower-case words joined by '-' or '.'")
+    if not entry.owasp:
+        raise fields.error("owasp", "must be given here or for the whole pack")
+    lead = shapes.lead(fields)
+    until = fields.strings("until", ())
+    body, tail = shapes.body(fields, closed=bool(until))
     rule = Rule(
-        id=told.id,
-        literals=_literals(item, hidden=not lead),
+        id=entry.id,
+        literals=_literals(fields, hidden=not lead),
         lead=lead,
         body=body,
         until=until,
-        check=CHECKS[item.choice("check", CHECKS, "random")],
+        check=CHECKS[fields.choice("check", CHECKS, "random")],
         tail=tail,
     )
-    match = tuple(text[::-1] for text in item.strings("match"))
-    entry = _Entry(told, rule, match, item.strings("pass"), item)
-    item.close()
-    return entry
+    match = tuple(text[::-1] for text in fields.strings("match"))
+    item = _Item(entry, rule, match, fields.strings("pass"), fields)
+    fields.close()
+    return item
 
 
 def _owasp(fields: Fields, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,34 +152,34 @@ def _owasp(fields: Fields, default: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-def _literals(item: Fields, hidden: bool) -> tuple[str, ...]:
-    literals = item.strings("literals")
+def _literals(fields: Fields, hidden: bool) -> tuple[str, ...]:
+    literals = fields.strings("literals")
+    if not literals:
+        raise fields.error("literals", "must not be empty")
     for index, literal in enumerate(literals):
-        where = (*item.where, "literals", index)
+        where = (*fields.where, "literals", index)
         if not _LITERAL_MIN <= len(literal) <= _LITERAL_MAX:
             raise PackError(where, f"must have {_LITERAL_MIN} to {_LITERAL_MAX} characters")
         if hidden and not replaceable(literal.replace(" ", "")):
             raise PackError(where, "must not use quotes, backslashes or white space but blanks")
         if literal in literals[:index]:
             raise PackError(where, "is there twice")
-    if not literals:
-        raise item.error("literals", "must not be empty")
     return literals
 
 
-def _verify(detector: SecretsDetector, entry: _Entry) -> None:
+def _verify(detector: SecretsDetector, item: _Item) -> None:
     """Try what the pack claims of one rule: its examples, one for each literal at least, and its marker."""
-    item = entry.item
-    for index, text in enumerate(entry.match):
-        if {match.rule for match in detector.scan(text).matches} != {entry.told.id}:
-            raise PackError((*item.where, "match", index), "is not found by this rule alone")
-    for index, text in enumerate(entry.passing):
+    where = item.fields.where
+    for index, text in enumerate(item.match):
+        if {match.rule for match in detector.scan(text).matches} != {item.entry.id}:
+            raise PackError((*where, "match", index), "is not found by this rule alone")
+    for index, text in enumerate(item.passing):
         if detector.scan(text).matches:
-            raise PackError((*item.where, "pass", index), "is found, but must not be")
-    for index, literal in enumerate(entry.rule.literals):
-        if not any(literal in text for text in entry.match):
-            raise PackError((*item.where, "literals", index), "has no example in 'match'")
-    if not entry.passing:
-        raise item.error("pass", "must not be empty")
-    if detector.scan(detector.marker(entry.told.id)).matches:
-        raise item.error("id", "makes a marker that is found itself")
+            raise PackError((*where, "pass", index), "is found, but must not be")
+    for index, literal in enumerate(item.rule.literals):
+        if not any(literal in text for text in item.match):
+            raise PackError((*where, "literals", index), "has no example in 'match'")
+    if not item.passing:
+        raise item.fields.error("pass", "must not be empty")
+    if detector.scan(detector.marker(item.entry.id)).matches:
+        raise item.fields.error("id", "makes a marker that is found itself")

@@ -3,8 +3,9 @@
 What lives here: the small language of a rule's ``lead``, ``body`` and ``tail``, compiled into the matcher's steps. What
 must not: literals, checks, the deciding itself.
 
-A shape is a list of runs, ``NAME{n}`` or ``NAME{least,most}``, and of quoted texts, with blanks between: ``user{0,64} ':'``.
-``NAME`` is an alphabet of the pack, or ``gap``: white space, quoting and escaped line breaks.
+A shape is a list of runs, ``NAME{n}`` or ``NAME{least,most}``, and of quoted texts, with blanks between, as in
+``user{0,64} ':'``. ``NAME`` is an alphabet of the pack, or ``gap``: white space, quoting and escaped line breaks. The
+last run of a body has no upper bound unless something must follow it: whatever continues a token is a part of it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Shapes:
                 raise alphabets.error(name, "is a name with a meaning of its own")
 
     def lead(self, item: Fields) -> tuple[Step, ...]:
-        """Read what stands between a literal and its secret and stays in the text; nothing where there is no ``lead``."""
+        """Read what stands between a literal and its secret and stays in the text; nothing without a ``lead``."""
         return tuple(run.step() for run in self._shape(item, "lead")) if "lead" in item else ()
 
     def body(self, item: Fields, closed: bool) -> tuple[tuple[Step, ...], Tail]:
@@ -110,7 +111,7 @@ class Shapes:
 
 
 def replaceable(text: str) -> bool:
-    """Say whether text may be replaced inside a JSON string, or across words, without breaking what stands around it."""
+    """Say whether text may be replaced within a JSON string or a line without breaking what stands around it."""
     return not any(char.isspace() or char in "\"'\\" for char in text)
 
 

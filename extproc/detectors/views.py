@@ -11,17 +11,18 @@ import binascii
 import functools
 import re
 import string
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple, TypeAlias
 
 from extproc.detectors.normalise import Alignment, Normalised, normalise, substitute
+from extproc.detectors.phrases import words_of
 
 Locate: TypeAlias = Callable[[int, int], tuple[int, int]]
 """From ``[start, end)`` of a reading to the run of the original that it comes from."""
 
 _LONG: Final = 16  # letters: encodings, and words run together, are longer; few words are
 _READABLE: Final = 0.9  # share of printable characters that makes decoded bytes a text
-_SIGNS: Final = 2  # disguised places that make another reading worth its time
 
 _ENCODED: Final = re.compile(
     r"(?P<percent>(?:%[0-9a-fA-F]{2})++)"
@@ -49,21 +50,22 @@ _SHAPES: Final = {
 
 
 class View(NamedTuple):
-    """Another reading, normalised, and the way back to the original."""
+    """Another reading, normalised: its words, and the way back to the original."""
 
     text: str
+    words: AbstractSet[str]
     locate: Locate
 
 
 class Vocabulary:
     """The words by which a disguise is recognised: what attacks cannot do without and other texts seldom hold."""
 
-    __slots__ = ("mirrored", "rotated", "split")
+    __slots__ = ("mirrored", "rotated", "split", "words")
 
     def __init__(self, words: Sequence[str]) -> None:
-        known = frozenset(words)
-        self.mirrored = frozenset(word[::-1] for word in words) - known
-        self.rotated = frozenset(word.translate(_ROT13) for word in words) - known
+        self.words = frozenset(words)
+        self.mirrored = frozenset(word[::-1] for word in words) - self.words
+        self.rotated = frozenset(word.translate(_ROT13) for word in words) - self.words
         self.split = re.compile(f"({'|'.join(sorted(map(re.escape, words), key=len, reverse=True))})").split
 
 
@@ -73,29 +75,32 @@ def way_back(read: Normalised) -> Locate:
     return lambda start, end: alignment().span(start, end)
 
 
-def views(read: Normalised, locate: Locate, words: Set[str], vocabulary: Vocabulary) -> Iterator[View]:
-    """Give the other readings of a text of which there is a sign.
-
-    ``words`` are the words of ``read``, and ``locate`` is its way back.
-    """
-    text, original = read.text, read.original
+def other_views(plain: View, original: str, vocabulary: Vocabulary) -> Iterator[View]:
+    """Give the readings of a text, other than the ``plain`` one, of which there is a sign."""
+    text, words, locate = plain
     shape = text.translate(_SHAPES)
     has_long_word = any(len(word) >= _LONG for word in words)
     if has_long_word or "%" in original or "\\" in original or "00 00" in shape:
         yield from _decoded(original)
-    if shape.count("a0a") >= _SIGNS:
-        yield from _without_stand_ins(text, locate)
     if not vocabulary.mirrored.isdisjoint(words):
-        yield View(text[::-1], lambda start, end: locate(len(text) - end, len(text) - start))
-        yield View(_WORD.sub(lambda word: word[0][::-1], text), locate)
+        yield _view(text[::-1], lambda start, end: locate(len(text) - end, len(text) - start))
+        yield _view(_WORD.sub(lambda word: word[0][::-1], text), locate)
     if not vocabulary.rotated.isdisjoint(words):
-        yield View(text.translate(_ROT13), locate)
-    if shape.count("a-a") >= _SIGNS:
+        yield _view(text.translate(_ROT13), locate)
+    guesses: list[View] = []
+    if "a0a" in shape or "a00a" in shape:
+        guesses += _without_stand_ins(text, locate)
+    if "a-a" in shape:
         joined, alignment = substitute(_INSIDE_WORD, lambda _: "", text)
-        yield View(joined, _through(alignment, locate))
-        yield from _respaced(joined, vocabulary, _through(alignment, locate))
-    elif has_long_word:
-        yield from _respaced(text, vocabulary, locate)
+        guesses.append(_view(joined, _through(alignment, locate)))
+    if has_long_word:
+        guesses.append(_respaced(text, vocabulary, locate))
+    # Most texts with a hyphen or a digit in a word are not disguised: what was guessed must bring a word to light.
+    yield from (guess for guess in guesses if not vocabulary.words.isdisjoint(guess.words - words))
+
+
+def _view(text: str, locate: Locate) -> View:
+    return View(text, frozenset(words_of(text)), locate)
 
 
 def _through(alignment: Alignment, locate: Locate) -> Locate:
@@ -107,7 +112,7 @@ def _decoded(original: str) -> Iterator[View]:
     if decoded != original:
         read = normalise(decoded)
         back = way_back(read)
-        yield View(read.text, lambda start, end: alignment.span(*back(start, end)))
+        yield _view(read.text, lambda start, end: alignment.span(*back(start, end)))
 
 
 def _decode(match: re.Match[str]) -> str:
@@ -132,13 +137,12 @@ def _decode(match: re.Match[str]) -> str:
 
 def _without_stand_ins(text: str, locate: Locate) -> Iterator[View]:
     text = _LEET_SYMBOL.sub(lambda symbol: symbol[0].translate(_LEET_SYMBOLS), text)
-    yield View(text.translate(_LEET_I), locate)
+    yield _view(text.translate(_LEET_I), locate)
     if "1" in text:  # an i or an l
-        yield View(text.translate(_LEET_L), locate)
+        yield _view(text.translate(_LEET_L), locate)
 
 
-def _respaced(text: str, vocabulary: Vocabulary, locate: Locate) -> Iterator[View]:
+def _respaced(text: str, vocabulary: Vocabulary, locate: Locate) -> View:
     """``ignoreallrules`` -> ``ignore all rules``."""
     respaced, alignment = substitute(_LONG_WORD, lambda word: " ".join(filter(None, vocabulary.split(word[0]))), text)
-    if respaced != text:
-        yield View(respaced, _through(alignment, locate))
+    return _view(respaced, _through(alignment, locate))

@@ -3,17 +3,17 @@
 What lives here: the scan of one channel, the one clever piece of the core. What must not: rules and shapes (matcher),
 markers (secrets), frames or JSON (body).
 
-**The promise.** The text reaches us in pieces cut anywhere, even inside a word, and each piece should leave at once. Still
-no character of a secret may leave, and the answer must be the one that the whole text would have given. So this is not a
-window that is scanned again and again; it is a transducer that reads the text once, left to right, and is always in one
-of three states:
+**The promise.** The text reaches us in pieces cut anywhere, even inside a word, and each piece should leave at once.
+Still no character of a secret may leave, and the answer must be the one that the whole text would have given. So this
+is not a window that is scanned again and again; it reads the text once, left to right, and is always in one of three
+states:
 
 - *idle*: nothing before ``settled`` matters any more, except the few characters that may guard what comes next;
 - *holding*: a literal, or the beginning of one, stands at ``settled`` and what follows has not decided it;
 - *eating*: a secret has been recognised by its first characters and everything that continues it is dropped.
 
-**Idle is one regular expression search** per piece, over the last ``CONTEXT`` characters and the piece. The pattern is a
-guard (anything but a letter or digit, or an escape such as ``\\n`` or ``%3D``, which ends in one) and the trie of all
+**Idle is one regular expression search** per piece, over the last ``CONTEXT`` characters and the piece. The pattern is
+a guard (anything but a letter or digit, or an escape such as ``\\n`` or ``%3D``, which ends in one) and the trie of all
 literals, in which every inner node also accepts the end of the text: a partial literal is a hit, too, and is held.
 That is the whole cost of ordinary text, whatever the number of rules.
 
@@ -21,10 +21,10 @@ That is the whole cost of ordinary text, whatever the number of rules.
 commit the place; then one span opens, its marker can leave, and the rest is eaten as it comes. So the memory is bounded
 by the longest undecided beginning (a few hundred characters), never by the secret; a key of a megabyte costs nothing.
 
-**Why the cut cannot matter.** Places are taken from left to right. At each, the matcher's answer is a function of the text
-from there on that never changes once it is given, and until it is given nothing from that place on leaves. What is held is
-looked at again from scratch with the next piece, which costs at most its bounded length. A dead place releases its own
-character only; the search goes on behind it, so a secret inside another's false start is found.
+**Why the cut cannot matter.** Places are taken from left to right. At each, the matcher's answer is a function of the
+text from there on that never changes once it is given, and until it is given nothing from that place on leaves. What is
+held is looked at again from scratch with the next piece, which costs at most its bounded length. A dead place releases
+its own character only; the search goes on behind it, so a secret inside another's false start is found.
 
 The whole-text scan is this same scan fed once. There is no second engine that could disagree.
 """
@@ -75,7 +75,7 @@ class Window:
         return spans
 
     def _look(self, text: str, at: int, final: bool) -> tuple[Rule, Found] | int:
-        """Find the first secret that begins at ``at`` or later; without one, the offset from which text must be held."""
+        """Find the first secret that begins at ``at`` or later; without one, where to hold the text from."""
         matcher = self._matcher
         hit = matcher.search(text, max(at - CONTEXT, 0))
         while hit is not None:

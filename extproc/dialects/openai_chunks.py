@@ -136,7 +136,7 @@ def _read_choice(speech: _Speech, choice: Members, position: int, *, whole: bool
     if "logprobs" in choice:
         speech.deltas += logprobs(index, choice["logprobs"], (*path, "logprobs"))
     speech.deltas += unknown_members(choice, _CHOICE, path, index)
-    if choice.get("finish_reason") is not None:
+    if choice.get("finish_reason"):  # some servers send "" where others send null
         speech.closes.append(index)
 
 
@@ -148,9 +148,8 @@ def _read_message(speech: _Speech, message: Members, choice: int, path: JsonPath
             _read_calls(speech, value, choice, (*path, name), whole=whole)
         elif name == "function_call" and value is not None:
             speech.calls.append(call(value, choice, _FUNCTION_CALL_INDEX, (*path, name), whole=whole))
-        elif name == "audio" and isinstance(value, dict):
-            speech.deltas += spoken(choice, "content", value.get("transcript"), (*path, name, "transcript"))
-            speech.deltas += unknown_members(value, _AUDIO, (*path, name), choice)
+        elif name == "audio" and value is not None:
+            _read_audio(speech, value, choice, (*path, name))
     speech.deltas += unknown_members(message, _MESSAGE, path, choice, pieces=not whole)
 
 
@@ -159,6 +158,13 @@ def _spoken(message: Members, name: str, choice: int, path: JsonPath) -> Iterato
     if name == "reasoning" and message.get("reasoning_content") is not None:
         return spoken(~choice, "body", message[name], path)
     return spoken(choice, _SPEECH[name], message[name], path)
+
+
+def _read_audio(speech: _Speech, audio: Json, choice: int, path: JsonPath) -> None:
+    if not isinstance(audio, dict):
+        raise Malformed("the answer has an 'audio' that is not an object")
+    speech.deltas += spoken(choice, "content", audio.get("transcript"), (*path, "transcript"))
+    speech.deltas += unknown_members(audio, _AUDIO, path, choice)
 
 
 def _read_calls(speech: _Speech, calls: Json, choice: int, path: JsonPath, *, whole: bool) -> None:

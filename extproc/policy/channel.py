@@ -79,11 +79,12 @@ class _OneRule:
 class _SeveralRules:
     """Merges the scans of several rules. A span that is not settled by all of them waits in ``_pending``."""
 
-    __slots__ = ("_covered", "_pending", "_scans", "_scope", "settled")
+    __slots__ = ("_covered", "_pending", "_rules", "_scans", "_scope", "settled")
 
     def __init__(self, rules: tuple[Rule, ...], scope: str) -> None:
         self.settled = 0
         self._scope: Final = scope
+        self._rules: Final = rules
         self._scans: Final = [(rule, _detector_of(rule).stream()) for rule in rules]
         self._pending: list[tuple[Rule, Span]] = []
         self._covered = 0  # the end of the last piece that was replaced
@@ -101,8 +102,8 @@ class _SeveralRules:
             if span.end > settled:
                 ready[at] = (rule, replace(span, end=settled))
                 self._pending.append((rule, Span(settled, span.end, span.rule, opens=False)))
-        # At one place what goes on comes before what begins, so that a cut there changes nothing.
-        ready.sort(key=lambda entry: (entry[1].start, entry[1].opens))
+        # At one place what goes on comes before what begins, and rules come in their order: no cut changes that.
+        ready.sort(key=lambda entry: (entry[1].start, entry[1].opens, self._rules.index(entry[0])))
         return self._merge(ready)
 
     def _merge(self, ready: list[tuple[Rule, Span]]) -> list[Redaction]:

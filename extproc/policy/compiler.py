@@ -36,6 +36,7 @@ class Limits:
     exchange_s: float
     idle_s: float
     json_depth: int
+    texts: int
     max_tokens: int | None
     choices: int | None
 

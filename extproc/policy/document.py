@@ -3,7 +3,7 @@
 What lives here: pydantic models, used at load only, and the checks that need nothing but the document. What must not:
 YAML, files, positions in a file, the request path.
 
-A field's description is its documentation in editors (JSON Schema) and the source of ``docs/policy.md``.
+A field's description is what editors show of it (JSON Schema); ``docs/policy.md`` says more.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from pydantic_core import PydanticCustomError
 from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES
 from extproc.detectors import DETECTORS
 from extproc.policy.models import BadName, normalise
-
-API_VERSION: Final = "sluicegate.dev/v1"
 
 _UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE: Final = re.compile(r"(\d{1,12})(B|KiB|MiB|GiB)?")
@@ -118,6 +116,7 @@ class LimitsDocument(_Strict):
     exchange_s: Annotated[Seconds, Field(description="a whole exchange")] = 1800.0
     idle_s: Annotated[Seconds, Field(description="no event from either side")] = 300.0
     json_depth: Annotated[int, Field(ge=4, le=512, description="nesting of a request body")] = 64
+    texts: Annotated[int, Field(ge=1, le=1_000_000, description="most separate texts in a request")] = 10_000
     max_tokens: Annotated[int | None, Field(ge=1, description="largest output that may be asked for")] = None
     choices: Annotated[int | None, Field(ge=1, description="most answers to one request (n)")] = None
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from extproc.chat import RESPONSE_SCOPES, ChatRequest, Denial, Edit, JsonPath, ToolCall
+from extproc.chat import RESPONSE_SCOPES, ChatRequest, Denial, Edit, JsonPath, Text, ToolCall
 from extproc.dialects.base import Dialect
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision, Finding
@@ -45,23 +45,31 @@ def judge_request(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect
     ``edits`` redact texts and strip tools; a denied request has none.
     """
     tools = _judge_tools(policy, request, dialect, decision_id)
-    gone = tuple(edit.path for edit in tools.edits)
-    texts = [text for text in request.texts if not any(text.path[: len(path)] == path for path in gone)]
-    reading, edits = read_texts(policy, request.document, texts)
-    outcomes = (
-        _judge_model(policy, request, decision_id),
-        _judge_parameters(policy, request, decision_id),
-        tools,
-        _Outcome(tuple(reading.findings), edits, _denial_of(policy, reading.findings, decision_id)),
+    texts = _remaining(request.texts, tools.edits)
+    read_now, unread = texts[: policy.limits.texts], texts[policy.limits.texts :]
+    reading, edits = read_texts(policy, request.document, read_now)
+    decision = _decide(
+        (
+            _judge_model(policy, request, decision_id),
+            _judge_limits(policy, request, len(texts), decision_id),
+            tools,
+            _Outcome(tuple(reading.findings), edits, _denial_of(policy, reading.findings, decision_id)),
+        )
     )
     scopes = dict.fromkeys(text.scope for text in texts)
-    unread = [entry for scope in scopes for entry in policy.unread.get(scope, ())]
-    decision = _decide(outcomes)
+    skipped = [entry for scope in scopes for entry in policy.unread.get(scope, ())] + ["texts"] * bool(unread)
     return replace(
         decision,
-        not_inspected=(*request.not_inspected, *unread),
+        not_inspected=(*request.not_inspected, *skipped),
         injection_score=reading.score or 0.0,
     )
+
+
+def _remaining(texts: Sequence[Text], edits: Sequence[Edit]) -> Sequence[Text]:
+    """The texts that the edits leave in the request."""
+    gone = {edit.path for edit in edits}
+    depths = {len(path) for path in gone}
+    return [text for text in texts if not any(text.path[:depth] in gone for depth in depths)] if gone else texts
 
 
 def _judge_model(policy: CompiledPolicy, request: ChatRequest, decision_id: str) -> _Outcome:
@@ -73,14 +81,15 @@ def _judge_model(policy: CompiledPolicy, request: ChatRequest, decision_id: str)
     return _Outcome((found,), denial=denial if policy.enforces else None)
 
 
-def _judge_parameters(policy: CompiledPolicy, request: ChatRequest, decision_id: str) -> _Outcome:
-    limits = {"max_tokens": policy.limits.max_tokens, "choices": policy.limits.choices}
-    over = [
-        (name, limit)
-        for name, limit in limits.items()
-        # A negative number asks for no limit at all (Ollama's num_predict).
-        if limit is not None and (asked := request.parameters.get(name, 0)) and not 0 < asked <= limit
-    ]
+def _judge_limits(policy: CompiledPolicy, request: ChatRequest, texts: int, decision_id: str) -> _Outcome:
+    limits, parameters = policy.limits, request.parameters
+    asked = (
+        ("max_tokens", parameters.get("max_tokens", 0), limits.max_tokens),
+        ("choices", parameters.get("choices", 0), limits.choices),
+        ("texts", texts, limits.texts),
+    )
+    # A negative number asks for no limit at all (Ollama's num_predict).
+    over = [(name, limit) for name, count, limit in asked if limit is not None and not 0 <= count <= limit]
     if not over:
         return _Outcome()
     found = tuple(_control_finding(policy, "limits", name, "parameter", _LIMIT_OWASP) for name, _ in over)

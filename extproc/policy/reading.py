@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from extproc.chat import Edit, Json, JsonPath, Text
 from extproc.detectors.base import Match
-from extproc.policy.arguments import is_json, literals
+from extproc.policy.arguments import is_json, unescape
 from extproc.policy.compiler import CompiledPolicy, Rule
 from extproc.policy.decision import Action, Finding
 
@@ -120,14 +120,13 @@ def _read_joined(policy: CompiledPolicy, texts: Sequence[Text], total: Reading) 
     rules = tuple(rule for rule in policy.by_scope["user"] if rule.scores)
     if not rules:
         return
+    known = {(found.rule, found.path) for found in total.findings}
     for run in _user_runs(texts):
-        paths = {text.path for text in run}
-        known = {found.rule for found in total.findings if found.path in paths}
         joined = "\n".join(text.text for text in run)
         for rule in rules:
             scan = rule.detector.scan(joined)
             total.saw(scan.score)
-            if rule.id not in known:
+            if not any((rule.id, text.path) in known for text in run):
                 total.findings += [_place_in(run, rule, match) for match in scan.matches]
 
 
@@ -165,7 +164,7 @@ def _stands_at(document: Mapping[str, Json], text: Text) -> bool:
 
 
 def read_arguments(policy: CompiledPolicy, arguments: str) -> Reading:
-    """Run the rules for tool arguments over the text as it is and over every string in it, unescaped.
+    """Run the rules for tool arguments over the text as it is, and over what it says once its escapes are undone.
 
     Offsets are those of the text. Where a redaction would leave broken JSON its finding denies.
     """
@@ -173,9 +172,14 @@ def read_arguments(policy: CompiledPolicy, arguments: str) -> Reading:
     reading = Reading()
     if not rules:
         return reading
-    found = {
-        (rule.id, match.start, match.end): (rule, match) for rule in rules for match in _matches_in(rule, arguments)
-    }
+    plain, offsets = unescape(arguments)
+    found: dict[tuple[str, int, int], tuple[Rule, Match]] = {}
+    for rule in rules:
+        matches = list(rule.detector.scan(arguments).matches)
+        if plain != arguments:
+            there = rule.detector.scan(plain).matches
+            matches += [replace(match, start=offsets[match.start], end=offsets[match.end]) for match in there]
+        found |= {(rule.id, match.start, match.end): (rule, match) for match in matches}
     for rule, match in found.values():
         reading.findings.append(finding(rule, ARGUMENTS, match))
         marker = marker_for(rule, match)
@@ -184,13 +188,6 @@ def read_arguments(policy: CompiledPolicy, arguments: str) -> Reading:
     if reading.cuts and is_json(arguments) and not is_json(rewrite(arguments, reading.cuts)):
         reading.findings = [_stricter(item) for item in reading.findings]
     return reading
-
-
-def _matches_in(rule: Rule, arguments: str) -> Iterator[Match]:
-    for literal in literals(arguments):
-        for match in rule.detector.scan(literal.text).matches:
-            yield replace(match, start=literal.offsets[match.start], end=literal.offsets[match.end])
-    yield from rule.detector.scan(arguments).matches
 
 
 def _stricter(found: Finding) -> Finding:

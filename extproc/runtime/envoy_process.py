@@ -18,8 +18,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -32,7 +32,8 @@ _TETHER: Final = (
     "os.execv(sys.argv[2], sys.argv[2:])"
 )
 _ADMIN_TIMEOUT_S: Final = 2.0
-_ACTIVE_STAT: Final = "http.llm.downstream_rq_active"
+_ACTIVE: Final = "http.llm.downstream_rq_active"
+_STARTED: Final = "listener_manager.workers_started"
 
 
 class EnvoyMissing(Exception):  # noqa: N818 - what it is
@@ -45,9 +46,10 @@ class ConfigRejected(Exception):  # noqa: N818 - what happened
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A child says that it can be used."""
+    """A child says that it can be used. ``facts`` are the ``name=value`` words it said."""
 
     name: str
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +190,23 @@ class EnvoyAdmin:
         """
         self._ask("POST", "/drain_listeners")
 
+    def listens(self) -> bool:
+        """Whether this Envoy has its port. Someone listening there need not be this Envoy."""
+        try:
+            return self._stat(_STARTED) == 1
+        except OSError:
+            return False
+
     def active_requests(self) -> int:
         """Exchanges that are under way.
 
         Raises:
             OSError: the admin interface does not answer.
         """
-        answer = self._ask("GET", f"/stats?filter=^{_ACTIVE_STAT}$")
+        return self._stat(_ACTIVE)
+
+    def _stat(self, name: str) -> int:
+        answer = self._ask("GET", f"/stats?filter=^{name}$")
         return int(answer.rpartition(":")[2].strip() or 0)
 
     def _ask(self, method: str, path: str) -> str:

@@ -33,7 +33,7 @@ _log: Final = logging.getLogger(__name__)
 
 VERSION: Final = 1
 SUFFIX: Final = ".slrec"
-EXCHANGE_BYTES_MAX: Final = 2 * 1024 * 1024
+EXCHANGE_BYTES_MAX: Final = 1024 * 1024
 DIRECTORY_BYTES_MAX: Final = 256 * 1024 * 1024
 QUEUE_MAX: Final = 64
 CLOSE_TIMEOUT_S: Final = 10.0

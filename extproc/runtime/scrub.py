@@ -65,10 +65,8 @@ class Scrubber:
             layout = _lay_out(body, complete)
             layout.overwrite_copies(clean)
             for view, final in layout.views(bytes(clean)):
-                spans = self._spans(view, final)
-                replaced += len(spans)
-                for start, end in spans:
-                    view.overwrite(start, end, clean)
+                for start, end in self._spans(view, final):
+                    replaced += view.overwrite(start, end, clean)
             left = any(self._shows(view, final) for view, final in layout.views(bytes(clean)))
         except (_Unreadable, ValueError, RecursionError):
             left = True

@@ -82,16 +82,22 @@ class TextView:
             yield view
             view = view.unescaped()
 
-    def overwrite(self, start: int, end: int, body: bytearray) -> None:
-        """Fill the bytes behind characters ``[start, end)``; unescaped quotes and line ends are kept."""
+    def overwrite(self, start: int, end: int, body: bytearray) -> bool:
+        """Fill the bytes behind characters ``[start, end)``; unescaped quotes and line ends are kept.
+
+        Returns whether that changed any.
+        """
         if start >= end:
-            return
+            return False
         if self._parent is not None:
-            self._parent.overwrite(self._starts[start], self._ends[end - 1], body)
-            return
+            return self._parent.overwrite(self._starts[start], self._ends[end - 1], body)
+        changed = False
         for first, last in zip(self._starts[start:end], self._ends[start:end], strict=True):
-            if last - first > 1 or body[first] not in _KEPT:
-                body[first:last] = FILL * (last - first)
+            fill = FILL * (last - first)
+            if body[first:last] != fill and (last - first > 1 or body[first] not in _KEPT):
+                body[first:last] = fill
+                changed = True
+        return changed
 
     def _on_bytes(self) -> tuple[array[int], array[int]]:
         if self._parent is None:

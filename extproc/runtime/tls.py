@@ -37,14 +37,14 @@ def load_tls(certificate: Path, key: Path, client_ca: Path | None = None) -> Tls
     try:
         # The empty password makes an encrypted key an error instead of a prompt.
         context.load_cert_chain(certificate, key, password="")
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
         raise TlsError(f"certificate {certificate} with key {key}: {_reason(error)}") from None
     authority = None
     if client_ca is not None:
         try:
             authority = client_ca.read_bytes()
             context.load_verify_locations(cadata=authority.decode("ascii"))
-        except (OSError, ssl.SSLError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise TlsError(f"client authority {client_ca}: {_reason(error)}") from None
     return Tls(certificate.read_bytes(), key.read_bytes(), authority)
 

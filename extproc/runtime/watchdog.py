@@ -32,8 +32,8 @@ def arm_backstop(timeout_s: float) -> None:
 class Watchdog:
     """Ends the process when the loop has not ticked for ``stall_timeout_s``.
 
-    It counts its own looks that found no tick, not seconds: a process that was stopped and continued, or a machine that
-    slept, paused the watchdog too and is not punished.
+    It counts its own looks that found no tick, not seconds: what paused the whole process (a debugger, a machine that
+    slept, a throttled container) paused the watchdog too and is no stall.
     """
 
     def __init__(

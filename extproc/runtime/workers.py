@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import socket
 import sys
 import time
@@ -69,7 +70,7 @@ class Supervisor:
         self._stopping: Final = asyncio.Event()
 
     def stop(self) -> None:
-        """Ask every worker to drain and end; start no more."""
+        """Ask every worker to drain and end, start no more; called again, ask them to end at once."""
         self._stopping.set()
         for worker in self._running.values():
             worker.terminate()
@@ -78,7 +79,8 @@ class Supervisor:
         """Keep the workers running; 0 once all ended well after ``stop``, else an exit code that says otherwise."""
         keepers = [asyncio.create_task(self._keep(index)) for index in range(self._count)]
         await asyncio.wait(keepers, return_when=asyncio.FIRST_COMPLETED)
-        self.stop()
+        if not self._stopping.is_set():
+            self.stop()
         codes = await asyncio.gather(*keepers)
         return next((code for code in codes if code), 0)
 
@@ -89,7 +91,7 @@ class Supervisor:
             started_at = self._clock()
             greeted, code = await self._run_once(index)
             if self._stopping.is_set():
-                return GAVE_UP if code < 0 else code
+                return _code_when_stopped(code)
             _log.error("worker %d ended with %s", index, f"signal {-code}" if code < 0 else f"exit code {code}")
             if code == WRONG_USAGE and not greeted:
                 return code
@@ -119,13 +121,21 @@ class Supervisor:
         return True
 
 
+def _code_when_stopped(code: int) -> int:
+    if code == -signal.SIGTERM:  # ours reached it before it was ready for it, or after it had drained
+        return 0
+    return GAVE_UP if code < 0 else code
+
+
 class WorkerProcess:
     """A worker as a child process, linked to us by a socket that it inherits."""
 
-    def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, link: socket.socket) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self._process: Final = process
         self._reader: Final = reader
-        self._link: Final = link
+        self._writer: Final = writer  # kept open: to the worker its end means that we are gone
 
     @classmethod
     async def start(cls, arguments: Callable[[int], Sequence[str]]) -> Self:
@@ -141,8 +151,7 @@ class WorkerProcess:
                 # Ctrl-C in a terminal reaches us alone: the worker must not take ours for a second one.
                 start_new_session=True,
             )
-        reader, _ = await asyncio.open_connection(sock=ours)
-        return cls(process, reader, ours)
+        return cls(process, *await asyncio.open_connection(sock=ours))
 
     async def greeting(self) -> Mapping[str, Any] | None:
         """Wait until it serves; what it says of itself then, or None if it ended before."""
@@ -151,7 +160,9 @@ class WorkerProcess:
 
     async def wait(self) -> int:
         """Wait for its end; its exit code, negative for a signal."""
-        return await self._process.wait()
+        code = await self._process.wait()
+        self._writer.close()
+        return code
 
     def terminate(self) -> None:
         """Ask it to drain and end."""

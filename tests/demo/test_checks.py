@@ -50,6 +50,7 @@ def test_a_chat_that_arrives_word_for_word_is_as_expected() -> None:
         (observed(Seen("Hi"), exchange("Hi"), line=audit("redact")), "says redact, not allow"),
         (observed(Seen("Hi"), exchange("Hi"), line=None), "no line"),
         (observed(Seen("Hi"), line=audit("allow")), "saw no request"),
+        (observed(Seen("Hi"), Exchange("", "", b"{}", failure="model died"), line=audit("allow")), "model died"),
         (observed(Seen("no", error="E", status=500), line=audit("allow")), "the client got E 500: no"),
     ],
 )

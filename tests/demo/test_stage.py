@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,13 +19,15 @@ from extproc.demo.rows import ROWS
 from extproc.runtime.assets import asset
 from tests.support.upstream import Upstream, sse
 
+ONCE = tuple(replace(row, repeats=1) for row in ROWS)
+
 
 class OpenDoor:
     """In the place of a gate: the upstream itself."""
 
     def __init__(self, upstream: str, policy: Path, folder: Path) -> None:
         self.url = upstream
-        self.policy = policy
+        self.audit_log = folder / "audit.jsonl"
 
     def __enter__(self) -> Self:
         return self
@@ -39,6 +42,7 @@ class OpenDoor:
 @pytest.fixture
 def open_door(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "Gate", OpenDoor)
+    monkeypatch.setattr(stage, "ROWS", ONCE)
 
 
 def test_rows_that_fail_make_the_demo_fail(
@@ -48,7 +52,7 @@ def test_rows_that_fail_make_the_demo_fail(
     document = json.loads(capsys.readouterr().out)
     assert document["upstream"] == "a scripted stand-in"
     assert len(document["rows"]) == len(ROWS)
-    monkeypatch.setattr(stage, "ROWS", ROWS[:2])
+    monkeypatch.setattr(stage, "ROWS", ONCE[:2])
     assert stage.play(tmp_path, real_model=False, keep=False, as_json=False) is True
     assert "the same requests through the gate" in capsys.readouterr().out
 
@@ -62,7 +66,7 @@ def test_keep_prints_curl_lines_and_waits_for_ctrl_c(
         waited.append(True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stage, "ROWS", ROWS[:1])
+    monkeypatch.setattr(stage, "ROWS", ONCE[:1])
     monkeypatch.setattr(signal, "pause", interrupted)
     assert stage.play(tmp_path, real_model=False, keep=True, as_json=True) is True
     assert waited
@@ -78,7 +82,7 @@ def test_the_real_model_answers_ordinary_chats(
         def server(path: Path, log: Path) -> AbstractContextManager[Upstream]:
             return nullcontext(model)
 
-        monkeypatch.setattr(stage, "ROWS", ROWS[:2])
+        monkeypatch.setattr(stage, "ROWS", ONCE[:2])
         monkeypatch.setattr(stage, "ModelServer", server)
         monkeypatch.setattr(weights, "obtain", lambda console: Path("weights"))
         assert stage.play(tmp_path, real_model=True, keep=False, as_json=True) is True

@@ -145,6 +145,18 @@ def test_a_model_that_breaks_off_breaks_the_answer_off() -> None:
         pytest.raises(httpx.RemoteProtocolError),
     ):
         http.post("/v1/chat/completions", json=body)
+    assert standin.exchanges[0].failure.startswith("the model server failed: ")
+
+
+def test_every_request_to_the_model_has_a_connection_of_its_own() -> None:
+    with (
+        Upstream({"POST /v1/chat/completions": sse()}) as model,
+        Standin(model.url) as standin,
+        ollama.Client(standin.url) as client,
+    ):
+        for _ in range(3):
+            client.chat(MODEL_NAME, HELLO)
+    assert model.connections == 3
 
 
 def test_a_client_that_breaks_off_is_not_a_complaint(standin: Standin, capfd: pytest.CaptureFixture[str]) -> None:

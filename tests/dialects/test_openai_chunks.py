@@ -211,6 +211,7 @@ def test_half_a_surrogate_pair_survives_an_edit_beside_it() -> None:
         chunk(delta(tool_calls=[1])),
         chunk(delta(tool_calls=[{"index": "0"}])),
         chunk(delta(function_call="f")),
+        chunk(delta(audio="said")),
     ],
 )
 def test_what_cannot_be_this_apis_stream_is_malformed(data: bytes) -> None:

@@ -40,8 +40,10 @@ def client(gate: Gateway) -> Iterator[openai.OpenAI]:
 
 
 @pytest.fixture
-def native(gate: Gateway) -> ollama.Client:
-    return ollama.Client(host=gate.url(RECOMMENDED))
+def native(gate: Gateway) -> Iterator[ollama.Client]:
+    made = ollama.Client(host=gate.url(RECOMMENDED))
+    yield made
+    made._client.close()  # the SDK has no close of its own
 
 
 def ask(text: str = "hello") -> list[dict[str, str]]:

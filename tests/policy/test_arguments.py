@@ -6,61 +6,45 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.policy.arguments import is_json, literals
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
-)
+from extproc.policy.arguments import is_json, unescape
 
 
-def strings_of(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, list):
-        return [text for item in value for text in strings_of(item)]
-    if isinstance(value, dict):
-        return [text for key, item in value.items() for text in (key, *strings_of(item))]
-    return []
+@given(st.text(), st.booleans())
+def test_a_json_string_without_its_escapes_is_the_string(value: str, ascii_only: bool) -> None:
+    assert unescape(json.dumps(value, ensure_ascii=ascii_only))[0] == f'"{value}"'
 
 
-@given(json_values, st.booleans())
-def test_every_string_of_a_json_text_is_found_and_unescaped(value: object, ascii_only: bool) -> None:
+@given(st.text(), st.booleans())
+def test_the_offsets_lead_back_to_the_text(value: str, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
+    plain, offsets = unescape(text)
+    pieces = [text[offsets[at] : offsets[at + 1]] for at in range(1, len(plain) - 1)]
 
-    assert [literal.text for literal in literals(text)] == strings_of(value)
-
-
-@given(json_values, st.booleans())
-def test_the_offsets_lead_back_to_the_text(value: object, ascii_only: bool) -> None:
-    text = json.dumps(value, ensure_ascii=ascii_only)
-
-    for literal in literals(text):
-        offsets = literal.offsets
-        pieces = [text[offsets[at] : offsets[at + 1]] for at in range(len(literal.text))]
-        assert [json.loads(f'"{piece}"') for piece in pieces] == list(literal.text)
+    assert [json.loads(f'"{piece}"') for piece in pieces] == list(value)
 
 
 @given(st.text(alphabet='"\\ua1d8{}[]:,x\n', max_size=60))
-def test_text_that_is_no_json_gives_what_can_be_had(text: str) -> None:
-    for literal in literals(text):
-        assert len(literal.offsets) == len(literal.text) + 1
-        assert list(literal.offsets) == sorted(literal.offsets)
-        assert literal.offsets[-1] <= len(text)
+def test_any_text_keeps_its_order_and_its_end(text: str) -> None:
+    plain, offsets = unescape(text)
+
+    assert len(offsets) == len(plain) + 1
+    assert list(offsets) == sorted(set(offsets))
+    assert offsets[-1] == len(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "plain"),
     [
-        ('{"a": "bc', ["a", "bc"]),
-        ('{"a": "b\\', ["a", "b"]),
-        ("no quotes", []),
-        ('"\\x\\/\\u0041\\ud83d\\ude00\\ud800"', ["x/A😀\ud800"]),
+        ('{"a": "b"}', '{"a": "b"}'),
+        (r'"\"\\\/\b\f\n\r\t"', '""\\/\b\f\n\r\t"'),
+        (r'"\x\u0041\ud83d\ude00\ud800"', '"xA😀\ud800"'),
+        (r"\u12", "u12"),
+        ("ends in \\", "ends in \\"),
+        ("", ""),
     ],
 )
-def test_broken_literals_are_read_as_far_as_they_go(text: str, found: list[str]) -> None:
-    assert [literal.text for literal in literals(text)] == found
+def test_escapes_are_undone_as_far_as_they_go(text: str, plain: str) -> None:
+    assert unescape(text)[0] == plain
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,20 @@ def test_a_denial_names_each_limit_and_what_it_allows() -> None:
     assert decision.denial.message == "max_tokens may be at most 9; choices may be at most 1"
 
 
+def test_a_request_has_a_limit_of_separate_texts() -> None:
+    texts = tuple(Text("user", "key" if index == 3 else "x", ("messages", index)) for index in range(4))
+
+    within = judge(keys(limits={"texts": 4}), texts=texts)
+    over = judge(keys(limits={"texts": 3}), texts=texts)
+    watched = judge(keys(limits={"texts": 3}, mode="monitor"), texts=texts)
+
+    assert [found.rule for found in within.findings] == ["k"]
+    assert over.denial is not None
+    assert over.denial.message == "texts may be at most 3"
+    assert watched.denial is None
+    assert "texts" in watched.not_inspected
+
+
 def test_what_has_no_limit_may_be_asked_for() -> None:
     assert judge(policy(), parameters={"max_tokens": 10**9}).denial is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import yaml
@@ -11,9 +12,14 @@ from extproc.runtime.assets import asset
 MODEL = "llama3.2:3b"
 
 
+@functools.cache
+def _default() -> str:
+    return asset("policies/default.yaml").read_text(encoding="utf-8")
+
+
 def policy(**spec: Any) -> str:
     """The default policy as YAML text, for ``MODEL`` and the tool ``get_weather``, with these fields of its spec."""
-    document: dict[str, Any] = yaml.safe_load(asset("policies/default.yaml").read_text(encoding="utf-8"))
+    document: dict[str, Any] = yaml.safe_load(_default())
     document["metadata"]["name"] = "test"
     document["spec"] |= {
         "models": {"allow": [MODEL], "pinned": True},

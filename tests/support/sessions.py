@@ -37,10 +37,15 @@ def compiled(text: str) -> CompiledPolicy:
         return load_policy(path)
 
 
+@functools.cache
+def _test_policy() -> CompiledPolicy:
+    return compiled(policy())
+
+
 def session(text: str | None = None) -> Session:
     """A fresh exchange under a policy (the test policy if none is given), with a clock that ticks once a look."""
     ticks = iter(range(1_000_000))
-    return Session(compiled(text or policy()), "d-1", lambda: float(next(ticks)))
+    return Session(_test_policy() if text is None else compiled(text), "d-1", lambda: float(next(ticks)))
 
 
 def request_headers(

@@ -98,6 +98,7 @@ def test_one_connection_carries_several_exchanges() -> None:
         assert client.get("/b").text == '{"b": 2}\n{"b": 3}\n'
         assert client.get("/c").status_code == 404
     assert [request.target for request in up.requests] == ["/a", "/b", "/c"]
+    assert up.connections == 1
 
 
 def test_status_headers_and_content_encoding_are_the_scripts() -> None:
@@ -107,7 +108,8 @@ def test_status_headers_and_content_encoding_are_the_scripts() -> None:
             b"HTTP/1.1 418 Scripted\r\ncontent-encoding: br\r\nset-cookie: a\r\nset-cookie: b\r\n"
             b"content-length: 1\r\n\r\n\x8b"
         )
-        assert client.recv(len(expected), socket.MSG_WAITALL) == expected
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == expected
 
 
 def test_no_framing_says_only_what_the_script_says() -> None:

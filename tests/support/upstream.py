@@ -174,6 +174,7 @@ class Upstream:
         self.routes: dict[str, Route] = dict(routes or {})
         self.requests: list[Request] = []
         self.received = bytearray()
+        self.connections = 0
         self.port = 0
         self._tls = tls
         self._errors: list[Exception] = []
@@ -222,6 +223,7 @@ class Upstream:
         tasks: set[asyncio.Task[None]] = set()
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.connections += 1
             task = asyncio.ensure_future(self._connection(reader, writer))
             tasks.add(task)
             task.add_done_callback(tasks.discard)

@@ -105,7 +105,10 @@ class GrpcAio:
         else:
             return
         self._handler.stream_failed(broken)
-        await context.abort(_CODES.get(broken.why, grpc.StatusCode.INTERNAL), str(broken))
+        try:
+            await context.abort(_CODES.get(broken.why, grpc.StatusCode.INTERNAL), str(broken))
+        except grpc.aio.InternalError:  # the call failed before we could fail it: nobody is left to be told
+            raise asyncio.CancelledError from None  # which gRPC, unlike a return, never turns into status OK
 
     async def _admit(self, context: Any) -> None:
         if self._streams >= self._max_streams:
@@ -170,6 +173,8 @@ class _Stream:
             except Exception as error:
                 raise Broken("connection", "the stream cannot be read") from error
             if message is grpc.aio.EOF:
+                if self._late_words is not None:
+                    await self._late_words
                 return
             self._silent = self._silent or message.observability_mode
             replies = exchange.receive(message)

@@ -185,6 +185,40 @@ def test_messages_up_to_the_limit_pass_and_larger_ones_fail_the_stream(size_byte
     run(test())
 
 
+def test_a_reply_that_cannot_be_written_fails_the_stream(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        exchange = Exchange(lambda _message: _large())
+        handler = Handler(exchange)
+        async with serving(handler, max_message_bytes=1000) as (_, bound), connected(bound) as channel:
+            stream = open_stream(channel)
+            await stream.write(headers())
+            assert await stream.code() is not grpc.StatusCode.OK
+            await exchange.over.wait()
+        assert exchange.closed[0] != "eof"
+
+    run(test())
+    assert caplog.messages == []
+
+
+def test_last_words_that_cannot_be_written_fail_the_stream(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        deadlines = Deadlines(NEVER_S, SOON_S, NEVER_S)
+        exchange = Exchange(lambda _message: [], expire=lambda _what: _large(), deadlines=deadlines)
+        async with serving(Handler(exchange), max_message_bytes=1000) as (_, bound), connected(bound) as channel:
+            stream = open_stream(channel)
+            await stream.write(headers())
+            assert await stream.code() is not grpc.StatusCode.OK
+            await exchange.over.wait()
+        assert exchange.closed[0] != "eof"
+
+    run(test())
+    assert caplog.messages == []
+
+
+def _large() -> Replies:
+    return [pb.ProcessingResponse(immediate_response=pb.ImmediateResponse(body=bytes(2000)))]
+
+
 def test_in_observability_mode_nothing_is_said() -> None:
     async def test() -> None:
         exchange = Exchange(echo)
