@@ -20,7 +20,7 @@ import httpx
 
 Audit: TypeAlias = dict[str, Any]
 
-_START_S: Final = 60.0
+_START_S: Final = 120.0  # longer than `up` gives itself, so that its own message is the one to read
 _STOP_S: Final = 15.0
 _AUDIT_S: Final = 10.0
 _POLL_S: Final = 0.05

@@ -5,9 +5,10 @@ Both ways alternate, so that a slow moment of the machine falls on both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Self
 
 from extproc.demo.checks import Observation
 from extproc.demo.clients import Clients, Seen
@@ -17,11 +18,26 @@ from extproc.demo.standin import Exchange, Standin
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """Medians in milliseconds: to the first text or refusal, and to the end."""
+class Sample:
+    """The median of several times, and the median distance from it."""
 
-    first_ms: float
-    total_ms: float
+    median_ms: float
+    spread_ms: float
+
+    @classmethod
+    def of(cls, times_s: Iterable[float]) -> Self:
+        """Sum up times in seconds."""
+        times_ms = [time_s * 1000 for time_s in times_s]
+        middle = median(times_ms)
+        return cls(middle, median(abs(time_ms - middle) for time_ms in times_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Times to the first text or refusal, and to the end."""
+
+    first: Sample
+    total: Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +94,4 @@ def _run_row(row: Row, direct: Clients, gated: Clients, gate: Gate, standin: Sta
 
 
 def _latency(answers: Sequence[Seen]) -> Latency:
-    return Latency(
-        first_ms=median(seen.first_s for seen in answers) * 1000,
-        total_ms=median(seen.total_s for seen in answers) * 1000,
-    )
+    return Latency(Sample.of(seen.first_s for seen in answers), Sample.of(seen.total_s for seen in answers))

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from extproc.demo.measure import Result
+from extproc.demo.measure import Latency, Result, Sample
 from extproc.demo.phrasing import said
 from extproc.demo.standin import Exchange
 
@@ -65,8 +65,8 @@ def as_json(results: Sequence[Result], upstream: str) -> str:
             "status": result.observation.seen.status,
             "rules": result.observation.rules,
             "decision_id": result.observation.seen.decision_id,
-            "direct_ms": _times(result.direct.first_ms, result.direct.total_ms),
-            "gated_ms": _times(result.gated.first_ms, result.gated.total_ms),
+            "direct_ms": _times(result.direct),
+            "gated_ms": _times(result.gated),
         }
         for result in results
     ]
@@ -82,8 +82,12 @@ def curl_lines(results: Sequence[Result], url: str) -> Iterator[str]:
         yield f"# {result.row.title}\ncurl -sNi --path-as-is {shlex.quote(url + request.target)} {options}"
 
 
-def _times(first_ms: float, total_ms: float) -> dict[str, float]:
-    return {"first": round(first_ms, 2), "total": round(total_ms, 2)}
+def _times(latency: Latency) -> dict[str, dict[str, float]]:
+    samples = {"first": latency.first, "total": latency.total}
+    return {
+        name: {"median": round(sample.median_ms, 2), "spread": round(sample.spread_ms, 2)}
+        for name, sample in samples.items()
+    }
 
 
 def _upstream_cell(result: Result) -> str:
@@ -137,6 +141,9 @@ def _rules(result: Result) -> str:
 def _latency(result: Result) -> str:
     direct, gated = result.direct, result.gated
     if result.observation.seen.refused:
-        return f"refused in {gated.total_ms:.1f} ms"
-    first, whole = gated.first_ms - direct.first_ms, gated.total_ms - direct.total_ms
-    return f"first {first:+.1f} ms\nwhole {whole:+.1f} ms"
+        return f"refused in {gated.total.median_ms:.1f} ms"
+    return f"first {_added(direct.first, gated.first)}\nwhole {_added(direct.total, gated.total)}"
+
+
+def _added(direct: Sample, gated: Sample) -> str:
+    return f"{gated.median_ms - direct.median_ms:+.1f} ±{direct.spread_ms + gated.spread_ms:.1f} ms"

@@ -47,9 +47,11 @@ _UNSPACED: Final = (
 _LETTER: Final = (
     rf"[^\x00-/:-@\[-`{{-\xbf\u060c\u061b\u061f\u0964\u0965\u2000-\u2bff\u3000-\u303f\U0001f000-\U0001faff{_UNSPACED}]"
 )
-_BEFORE_WORD: Final = f"(?<!{_LETTER})"
-_AFTER_WORD: Final = f"(?!{_LETTER})"
-_SUFFIX: Final = f"{_LETTER}{{0,{_SUFFIX_LIMIT}}}+"
+# What guards the edges of a word stands thousands of times in a pack's regexes, and `re` walks each character class
+# code point by code point when it compiles it: these are short or made of categories, and cost next to nothing.
+_LATIN: Final = "[0-9a-z]"
+_OTHER: Final = r"[^\W_]"
+_SUFFIXES: Final = {True: f"{_LATIN}{{0,{_SUFFIX_LIMIT}}}+", False: rf"[\u0370-\u0dff]{{0,{_SUFFIX_LIMIT}}}+"}
 _SEPARATOR: Final = rf"[\s,:\"'`*_()\[\]{{}}<>~|/\\#=+،-]{{1,{_SEPARATOR_LIMIT}}}+"
 _GAP_WORD: Final = rf"(?:[^\s.!?']{{1,{_GAP_WORD_LIMIT}}}+[\s'][\"'`*_(\[<#-]{{0,3}}+)"  # l'ordre: two words
 _GAP_WORD_LONGEST: Final = _GAP_WORD_LIMIT + 4
@@ -95,9 +97,9 @@ class Phrase:
 class Part(NamedTuple):
     """A compiled piece of a phrase, or a named list.
 
-    ``starts`` as in a phrase, empty if it can begin with anything. ``opens`` and ``closes`` say that it begins and ends
-    with a letter of a whole word: the edges are then to be guarded where nothing beside them is certain to be no
-    letter. ``parts`` is true of what never touches a letter, ``may_lack`` of what may match nothing.
+    ``starts`` as in a phrase, empty if it can begin with anything. ``opens`` and ``closes`` are the guards that it
+    wants where it begins and ends with a letter of a whole word and nothing beside it is certain to be no letter.
+    ``parts`` is true of what never touches a letter, ``may_lack`` of what may match nothing.
     """
 
     source: str
@@ -106,15 +108,13 @@ class Part(NamedTuple):
     longest: int = 0
     work: int = 1
     may_lack: bool = False
-    opens: bool = False
-    closes: bool = False
+    opens: str = ""
+    closes: str = ""
     parts: bool = False
 
     def guarded(self, *, opens: bool = True, closes: bool = True) -> str:
         """Return the source with the guards that it wants at the edges named."""
-        before = _BEFORE_WORD if self.opens and opens else ""
-        after = _AFTER_WORD if self.closes and closes else ""
-        return f"{before}{self.source}{after}"
+        return f"{self.opens if opens else ''}{self.source}{self.closes if closes else ''}"
 
 
 Lists: TypeAlias = Mapping[str, Part]
@@ -175,8 +175,8 @@ def _one_of(alternatives: Sequence[Part]) -> Part:
     needs: tuple[frozenset[str], ...] = ()
     if all(part.needs for part in alternatives):
         needs = (frozenset[str]().union(*(min(part.needs, key=_commonness) for part in alternatives)),)
-    opens = all(part.opens for part in alternatives)
-    closes = all(part.closes for part in alternatives)
+    opens = _shared(part.opens for part in alternatives)
+    closes = _shared(part.closes for part in alternatives)
     sources = (part.guarded(opens=not opens, closes=not closes) for part in alternatives)
     return Part(
         # The longest first: where one is the beginning of another, the match should not stop short.
@@ -188,6 +188,12 @@ def _one_of(alternatives: Sequence[Part]) -> Part:
         opens=opens,
         closes=closes,
     )
+
+
+def _shared(guards: Iterable[str]) -> str:
+    """The guard that all want, which is then written once; none if they differ."""
+    different = set(guards)
+    return different.pop() if len(different) == 1 else ""
 
 
 def _commonness(need: frozenset[str]) -> tuple[int, int]:
@@ -315,25 +321,29 @@ class _Reader:
         starred = char == "*"
         self.at += starred
         if starred:
-            pieces.append(_SUFFIX)
+            pieces.append(_SUFFIXES[plain[-1].isascii()])
         stems = _stems(plain, starred=starred)
-        opens = bool(re.match(_LETTER, plain))
         mark = _MARK.match(plain)
         return Part(
             "".join(pieces),
             (stems,) if stems else (),
             frozenset({mark[0]}) if mark else stems,
             len(plain) + (_SUFFIX_LIMIT if starred else 0),
-            opens=opens,
-            closes=not starred and bool(re.match(_LETTER, plain[-1])),
+            opens=f"(?<!{_guard(plain[0])})" if _SPACED_WORD.match(plain) else "",
+            closes=f"(?!{_guard(plain[-1])})" if not starred and _SPACED_WORD.match(plain[-1]) else "",
         )
 
     def refuse_glue(self) -> None:
-        if self.at and re.match(_LETTER, self.phrase[self.at - 1]):
+        if self.at and _SPACED_WORD.match(self.phrase, self.at - 1):
             raise PhraseError("a group or list glued to a word; write the whole words")
 
     def peek(self) -> str:
         return self.phrase[self.at : self.at + 1]
+
+
+def _guard(letter: str) -> str:
+    """What may not stand beside a word's first or last letter; scripts without spaces may stand beside Latin."""
+    return _LATIN if letter.isascii() else _OTHER
 
 
 def _first_parts(parts: Iterable[Part]) -> Iterator[Part]:
@@ -349,7 +359,11 @@ def _stems(literal: str, *, starred: bool) -> frozenset[str]:
     """The stems of which a text with this literal is certain to have one; none if that is not certain."""
     if pair := _UNSPACED_RUN.search(literal):
         return frozenset({pair[0][:2]})
+    stems: set[str] = set()
     # As two words, and as the one that it is without its apostrophes and hyphens.
-    words = [_SPACED_WORD.search(spelling) for spelling in (literal, _INSIDE_WORD.sub("", literal))]
-    stems = frozenset(word[0][:_STEM] for word in words if word)
-    return frozenset() if starred and any(len(stem) < _STEM for stem in stems) else stems
+    for spelling in (literal, _INSIDE_WORD.sub("", literal)):
+        if word := _SPACED_WORD.search(spelling):
+            if starred and word.end() == len(spelling) and len(word[0]) < _STEM:
+                return frozenset()
+            stems.add(word[0][:_STEM])
+    return frozenset(stems)

@@ -22,6 +22,7 @@ Locate: TypeAlias = Callable[[int, int], tuple[int, int]]
 """From ``[start, end)`` of a reading to the run of the original that it comes from."""
 
 _LONG: Final = 16  # letters: encodings, and words run together, are longer; few words are
+_SIGN: Final = 5  # letters of a word that is a sign of a disguise
 _READABLE: Final = 0.9  # share of printable characters that makes decoded bytes a text
 
 _ENCODED: Final = re.compile(
@@ -39,13 +40,13 @@ _INSIDE_WORD: Final = re.compile(r"(?<=[a-z])[-._*~^+|]++(?=[a-z])")
 _WORD: Final = re.compile(r"[^\W_]+")
 _LEET_SYMBOL: Final = re.compile(r"[!|+](?=[a-z0-9@$])")
 _LEET_SYMBOLS: Final = str.maketrans("!|+", "11t")
-_LEET_I: Final = str.maketrans("0123456789@$", "oizeasgtbgas")
-_LEET_L: Final = str.maketrans("0123456789@$", "olzeasgtbgas")
+_LEET_I: Final = str.maketrans("0123456789@$€£", "oizeasgtbgasel")
+_LEET_L: Final = str.maketrans("0123456789@$€£", "olzeasgtbgasel")
 _ROT13: Final = str.maketrans(string.ascii_lowercase, string.ascii_lowercase[13:] + string.ascii_lowercase[:13])
 # Letters, what stands in for letters, what is put inside words.
 _SHAPES: Final = {
-    point: "a" if chr(point).isalpha() else "0" if chr(point) in "0123456789@$!|+" else chr(point)
-    for point in range(128)
+    point: "a" if chr(point).isalpha() else "0" if chr(point) in "0123456789@$€£!|+" else chr(point)
+    for point in (*range(128), ord("€"), ord("£"))
 } | dict.fromkeys(map(ord, "-._*~^"), "-")
 
 
@@ -58,14 +59,14 @@ class View(NamedTuple):
 
 
 class Vocabulary:
-    """The words by which a disguise is recognised: what attacks cannot do without and other texts seldom hold."""
+    """The words of attacks. The long ones, which other texts seldom hold, are the signs of a disguise."""
 
-    __slots__ = ("mirrored", "rotated", "split", "words")
+    __slots__ = ("mirrored", "rotated", "signs", "split")
 
     def __init__(self, words: Sequence[str]) -> None:
-        self.words = frozenset(words)
-        self.mirrored = frozenset(word[::-1] for word in words) - self.words
-        self.rotated = frozenset(word.translate(_ROT13) for word in words) - self.words
+        self.signs = frozenset(word for word in words if len(word) >= _SIGN)
+        self.mirrored = frozenset(word[::-1] for word in self.signs) - self.signs
+        self.rotated = frozenset(word.translate(_ROT13) for word in self.signs) - self.signs
         self.split = re.compile(f"({'|'.join(sorted(map(re.escape, words), key=len, reverse=True))})").split
 
 
@@ -96,7 +97,7 @@ def other_views(plain: View, original: str, vocabulary: Vocabulary) -> Iterator[
     if has_long_word:
         guesses.append(_respaced(text, vocabulary, locate))
     # Most texts with a hyphen or a digit in a word are not disguised: what was guessed must bring a word to light.
-    yield from (guess for guess in guesses if not vocabulary.words.isdisjoint(guess.words - words))
+    yield from (guess for guess in guesses if not vocabulary.signs.isdisjoint(guess.words - words))
 
 
 def _view(text: str, locate: Locate) -> View:

@@ -74,6 +74,9 @@ class Up:
         self.facts = next((line for line in lines if line.get("event") == "up"), {})
         return self
 
+    def __repr__(self) -> str:
+        return f"Up({self.facts}, {self.errors})"  # what pytest shows where a test fails
+
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self.ended()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from extproc.demo import measure
 from extproc.demo.clients import Clients
 from extproc.demo.gate import Audit
-from extproc.demo.measure import Result
+from extproc.demo.measure import Result, Sample
 from extproc.demo.rows import ROWS, Row
 from extproc.demo.standin import Standin
 
@@ -53,8 +53,12 @@ def test_every_row_is_sent_both_ways_and_only_its_own_exchange_is_observed() -> 
 
 def test_latencies_are_positive_and_the_first_text_is_not_after_the_end() -> None:
     (result,), _, _ = results(ROWS[:1], None)
-    assert 0 < result.direct.first_ms <= result.direct.total_ms
-    assert 0 < result.gated.first_ms <= result.gated.total_ms
+    for latency in (result.direct, result.gated):
+        assert 0 < latency.first.median_ms <= latency.total.median_ms
+
+
+def test_a_sample_is_the_middle_and_the_middle_distance_from_it() -> None:
+    assert Sample.of([0.004, 0.001, 0.009]) == Sample(4, 3)
 
 
 def test_a_row_that_fails_later_than_at_first_has_failed() -> None:

@@ -101,20 +101,24 @@ def test_the_demo_policy_is_the_default_with_models_and_a_tool_named() -> None:
     assert demo == named
 
 
+def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The demo as users run it, with its logs in ``folder`` should it fail."""
+    command = [sys.executable, "-m", "extproc", "demo", "--json", *options]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(folder)})
+
+
 @pytest.mark.envoy
 def test_the_demo_without_a_model_ends_with_every_row_as_expected(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "extproc", "demo", "--no-model", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    done = demo(tmp_path, "--no-model")
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = json.loads(done.stdout)["rows"]
-    assert [row["complaints"] for row in rows] == [[]] * len(ROWS)
+    assert [row["complaints"] for row in json.loads(done.stdout)["rows"]] == [[]] * len(ROWS)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.envoy
 @pytest.mark.model
-def test_the_demo_with_the_real_model_ends_with_every_row_as_expected() -> None:
+def test_the_demo_with_the_real_model_ends_with_every_row_as_expected(tmp_path: Path) -> None:
     if not (weights.cache_dir() / weights.SMOLLM2.file_name).is_file():
         pytest.skip("needs the weights that `make demo` downloads")
-    done = subprocess.run([sys.executable, "-m", "extproc", "demo", "--json"], capture_output=True, text=True)
+    done = demo(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,12 +10,14 @@ from rich.console import Console
 from extproc.demo import phrasing, table
 from extproc.demo.checks import Observation
 from extproc.demo.clients import Seen
-from extproc.demo.measure import Latency, Result
+from extproc.demo.measure import Latency, Result, Sample
 from extproc.demo.rows import Row
 from extproc.demo.scripts import Call
 from extproc.demo.standin import Exchange
 
 KEY = "secret0123456789"
+DIRECT = Latency(Sample(1, 0.1), Sample(2, 0.25))
+GATED = Latency(Sample(3, 0.2), Sample(7.25, 0.5))
 FINDING = {"rule": "secrets-out", "match": "github-token", "owasp": ["LLM02:2025", "LLM02:2026"]}
 
 
@@ -28,7 +30,7 @@ def result(seen: Seen, *reached: Exchange, complaints: tuple[str, ...] = (), fin
     line = {"findings": findings, "reason": "", "action": "allow"}
     answer = bytearray(b"".join(phrasing.openai_whole("m", ["I will " * 20])))
     request = Exchange("POST", "/v1/%63hat", b'{"text": "it\'s \xc3\xa9"}', answer)
-    return Result(row, Observation(seen, reached, line, KEY), complaints, Latency(1, 2), Latency(3, 7.25), request)
+    return Result(row, Observation(seen, reached, line, KEY), complaints, DIRECT, GATED, request)
 
 
 def answered() -> Result:
@@ -54,7 +56,7 @@ def test_an_answer_shows_both_sides_the_rule_and_the_added_time() -> None:
     text = drawn(answered())
     for part in ("saw tools: get_weather", "called: get_weather", "[REDACTED:github-token]", "what [is] asked"):
         assert part in text
-    for part in ("secrets-out", "github-token", "LLM02:2025", "first +2.0 ms", "whole +5.2 ms", "✓"):
+    for part in ("secrets-out", "github-token", "LLM02:2025", "first +2.0 ±0.3 ms", "whole +5.2 ±0.8 ms", "✓"):
         assert part in text
 
 
@@ -84,7 +86,7 @@ def test_json_says_the_same() -> None:
     assert document["upstream"] == "a model"
     first, second = document["rows"]
     assert (first["as_expected"], first["upstream_requests"], first["decision_id"]) == (True, 1, "d-1")
-    assert first["gated_ms"] == {"first": 3, "total": 7.25}
+    assert first["gated_ms"] == {"first": {"median": 3, "spread": 0.2}, "total": {"median": 7.25, "spread": 0.5}}
     assert (second["as_expected"], second["complaints"], second["status"]) == (False, ["bad"], 403)
 
 

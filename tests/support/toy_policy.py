@@ -8,6 +8,7 @@ KEY = "toy_" + "zWq3LbX9dK5m2R8p"
 MARKER = "[REDACTED:toy-key]"
 
 _PACK = f"""
+owasp: ["LLM02:2025"]
 alphabets: {{alnum: "0-9A-Za-z"}}
 rules:
   - id: toy-key
