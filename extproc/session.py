@@ -39,7 +39,6 @@ from extproc.messages import (
     Event,
     Expired,
     Forward,
-    HttpReply,
     Misconfigured,
     Refuse,
     Reply,
@@ -53,10 +52,10 @@ from extproc.messages import (
 from extproc.policy import engine
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, DecisionRecord
+from extproc.refusal import DECISION_HEADER, phrase, refuse
 from extproc.strict_json import JsonLimits, apply, dump
 from extproc.target import UnsafeTarget, split_target
 
-DECISION_HEADER: Final = "x-sluicegate-decision-id"
 _REQUEST: Final = Direction.REQUEST
 _RESPONSE: Final = Direction.RESPONSE
 
@@ -111,6 +110,10 @@ class Session:
             self.failure = error
             return self._fail("internal error")
         return replies
+
+    def overdue(self) -> Refuse:
+        """The refusal for a verdict that takes too long. It changes nothing here, so another thread may ask for it."""
+        return self._refusal(engine.failure(self._policy, "the verdict deadline passed", self._record.decision_id))
 
     def records(self) -> list[DecisionRecord]:
         """Take the exchange's record: empty until it is over, then one, once."""
@@ -167,9 +170,6 @@ class Session:
         self._body += event.data
         return self._decide(event) if event.end else []
 
-    def _on_request_trailers(self, event: Event) -> list[Reply]:
-        return self._decide(event)
-
     def _decide(self, last: Event | None) -> list[Reply]:
         """The whole request is here: read it, judge it, let it through or refuse it."""
         assert self._dialect is not None
@@ -203,11 +203,8 @@ class Session:
     def _on_answer(self, event: Event) -> list[Reply]:
         assert isinstance(event, ResponseHeaders)
         assert self._dialect is not None
-        fields = dict(event.headers)
         record, policy = self._record, self._policy
-        status = fields.get(":status", "")
-        record.status = int(status) if status.isdecimal() else 0
-        going_on = Continue(_RESPONSE, set_headers=((DECISION_HEADER, record.decision_id),))
+        fields, going_on = self._answer_begins(event)
         if event.end:
             self._finish("complete")
             return [going_on, Forward(_RESPONSE, b"", end=True)]
@@ -217,6 +214,12 @@ class Session:
         self._answer = Answer(self._dialect, self._request, record.status, media_type, policy, record.decision_id)
         self.state = State.ANSWER
         return [replace(going_on, held=not self._answer.streams)]
+
+    def _answer_begins(self, event: ResponseHeaders) -> tuple[dict[str, str], Continue]:
+        fields = dict(event.headers)
+        status = fields.get(":status", "")
+        self._record.status = int(status) if status.isdecimal() else 0
+        return fields, Continue(_RESPONSE, set_headers=((DECISION_HEADER, self._record.decision_id),))
 
     def _on_answer_body(self, event: Event) -> list[Reply]:
         assert isinstance(event, ResponseBody)
@@ -258,9 +261,7 @@ class Session:
     def _on_relayed_headers(self, event: Event) -> list[Reply]:
         assert isinstance(event, ResponseHeaders)
         self.state = State.RELAY
-        status = dict(event.headers).get(":status", "")
-        self._record.status = int(status) if status.isdecimal() else 0
-        going_on = Continue(_RESPONSE, set_headers=((DECISION_HEADER, self._record.decision_id),))
+        _, going_on = self._answer_begins(event)
         if not event.end:
             return [going_on]
         self._finish("relayed")
@@ -292,7 +293,7 @@ class Session:
 
     def _on_closed(self, event: Event) -> list[Reply]:
         assert isinstance(event, Closed)
-        self._record.reason = self._record.reason or event.reason
+        self._record.reason = event.reason
         self._finish("closed")
         return []
 
@@ -326,20 +327,18 @@ class Session:
             return [Abort("policy_error")]
 
     def _refuse(self, denial: Denial) -> list[Reply]:
-        """Answer in the upstream's place, in the shape that this client's library understands."""
-        http, late = self._phrase(denial)
-        headers = ((DECISION_HEADER, denial.decision_id), *http.headers)
-        self._record.status = http.status
+        """Answer in the upstream's place."""
+        refusal = self._refusal(denial)
+        self._record.status = refusal.http.status
         self._deny(denial, "refused")
-        return [Refuse(HttpReply(http.status, http.body, http.content_type, headers), late)]
+        return [refusal]
 
-    def _phrase(self, denial: Denial) -> tuple[HttpReply, bytes | None]:
+    def _refusal(self, denial: Denial) -> Refuse:
+        late = None if self._answer is None else self._answer.cutoff(denial)
         if self._dialect is None:
-            return refusal_for(self._record.path, denial), None
-        late = self._answer.cutoff(denial) if self._answer is not None else None
-        if self._policy.refusal_style == "message" and self._request is not None and denial.status < 500:
-            return self._dialect.refusal_message(denial, self._request), late
-        return self._dialect.refusal(denial), late
+            return refuse(denial, refusal_for(self._record.path, denial), late)
+        as_message = self._policy.refusal_style == "message" and denial.status < 500
+        return refuse(denial, phrase(denial, self._dialect, self._request if as_message else None), late)
 
     def _deny(self, denial: Denial, ended: str) -> None:
         self._record.action = Action.DENY
@@ -362,35 +361,42 @@ class Session:
 # Every (state, event) that may happen, its handler, and the states it may lead to (besides OVER, where anything may
 # end). A pair that is not here is a failure, never a default.
 
+
+def _row(
+    state: State, event: type, handler: Handler, *leads_to: State
+) -> tuple[tuple[State, type], tuple[Handler, frozenset[State]]]:
+    return (state, event), (handler, frozenset({*leads_to, State.OVER}))
+
+
 _S: Final = State
 _BODIES: Final = (RequestBody, RequestTrailers, ResponseBody, ResponseTrailers)
+_RUNNING: Final = tuple(state for state in State if state is not State.OVER)
 TRANSITIONS: Final[Mapping[tuple[State, type], tuple[Handler, frozenset[State]]]] = MappingProxyType(
-    {
-        (state, event): (handler, frozenset({*leads_to, _S.OVER}))
-        for state, event, handler, *leads_to in (
-            (_S.START, RequestHeaders, Session._on_request_headers, _S.GATHER, _S.RELAY),
-            (_S.START, ResponseHeaders, Session._on_foreign_answer, _S.RELAY),
-            (_S.START, Misconfigured, Session._on_misconfigured),
-            (_S.GATHER, RequestBody, Session._on_request_body, _S.GATHER, _S.AWAIT),
-            (_S.GATHER, RequestTrailers, Session._on_request_trailers, _S.AWAIT),
-            (_S.GATHER, ResponseHeaders, Session._on_answer, _S.ANSWER),  # before the verdict: an error
-            (_S.AWAIT, RequestTrailers, Session._pass_request_trailers, _S.AWAIT),
-            (_S.AWAIT, ResponseHeaders, Session._on_answer, _S.ANSWER),
-            (_S.AWAIT, ResponseBody, Session._on_skipped_headers),
-            (_S.AWAIT, ResponseTrailers, Session._on_skipped_headers),
-            (_S.ANSWER, RequestBody, Session._swallow, _S.ANSWER),  # the rest of a request that was answered early
-            (_S.ANSWER, RequestTrailers, Session._swallow, _S.ANSWER),
-            (_S.ANSWER, ResponseBody, Session._on_answer_body, _S.ANSWER),
-            (_S.ANSWER, ResponseTrailers, Session._on_answer_trailers),
-            (_S.RELAY, RequestBody, Session._on_relayed_request_body, _S.RELAY),
-            (_S.RELAY, RequestTrailers, Session._pass_request_trailers, _S.RELAY),
-            (_S.RELAY, ResponseHeaders, Session._on_relayed_headers, _S.RELAY),
-            (_S.RELAY, ResponseBody, Session._on_relayed_body, _S.RELAY),
-            (_S.RELAY, ResponseTrailers, Session._on_relayed_trailers),
-            *((_S.START, event, Session._on_skipped_headers) for event in _BODIES),
-            *((state, Expired, Session._on_expired) for state in State if state is not _S.OVER),
-            *((state, Closed, Session._on_closed) for state in State if state is not _S.OVER),
-            *((_S.OVER, event, Session._swallow) for event in get_args(Event)),
-        )
-    }
+    dict(
+        [
+            _row(_S.START, RequestHeaders, Session._on_request_headers, _S.GATHER, _S.RELAY),
+            _row(_S.START, ResponseHeaders, Session._on_foreign_answer, _S.RELAY),
+            _row(_S.START, Misconfigured, Session._on_misconfigured),
+            _row(_S.GATHER, RequestBody, Session._on_request_body, _S.GATHER, _S.AWAIT),
+            _row(_S.GATHER, RequestTrailers, Session._decide, _S.AWAIT),
+            _row(_S.GATHER, ResponseHeaders, Session._on_answer, _S.ANSWER),  # before the verdict: an error
+            _row(_S.AWAIT, RequestTrailers, Session._pass_request_trailers, _S.AWAIT),
+            _row(_S.AWAIT, ResponseHeaders, Session._on_answer, _S.ANSWER),
+            _row(_S.AWAIT, ResponseBody, Session._on_skipped_headers),
+            _row(_S.AWAIT, ResponseTrailers, Session._on_skipped_headers),
+            _row(_S.ANSWER, RequestBody, Session._swallow, _S.ANSWER),  # the rest of a request that was answered early
+            _row(_S.ANSWER, RequestTrailers, Session._swallow, _S.ANSWER),
+            _row(_S.ANSWER, ResponseBody, Session._on_answer_body, _S.ANSWER),
+            _row(_S.ANSWER, ResponseTrailers, Session._on_answer_trailers),
+            _row(_S.RELAY, RequestBody, Session._on_relayed_request_body, _S.RELAY),
+            _row(_S.RELAY, RequestTrailers, Session._pass_request_trailers, _S.RELAY),
+            _row(_S.RELAY, ResponseHeaders, Session._on_relayed_headers, _S.RELAY),
+            _row(_S.RELAY, ResponseBody, Session._on_relayed_body, _S.RELAY),
+            _row(_S.RELAY, ResponseTrailers, Session._on_relayed_trailers),
+            *(_row(_S.START, event, Session._on_skipped_headers) for event in _BODIES),
+            *(_row(state, Expired, Session._on_expired) for state in _RUNNING),
+            *(_row(state, Closed, Session._on_closed) for state in _RUNNING),
+            *(_row(_S.OVER, event, Session._swallow) for event in get_args(Event)),
+        ]
+    )
 )

@@ -104,7 +104,7 @@ class InjectionDetector:
     def _hits(self, view: View, start: int, end: int, stems: AbstractSet[str]) -> _Hits:
         hits: _Hits = {}
         text = view.text
-        for beginning in [*(stems & self._by_start.keys()), *(mark for mark in self._marks if mark in text)]:
+        for beginning in [*(stems & self._by_start.keys()), *(mark for mark in self._marks if text.find(mark, start, end) >= 0)]:
             possible = [pair for pair in self._by_start[beginning] if pair[1].possible(stems)]
             places = list(places_of(beginning, text, start, end)) if possible else []
             for rule, phrase in possible:

@@ -153,6 +153,11 @@ class GatedExchange:
             self._report(self._conversation.record)
         return replies
 
+    def overdue(self) -> list[pb.ProcessingResponse]:
+        """Refuse without the verdict that another thread still works on."""
+        self._failed = "deadline"
+        return self._conversation.overdue()
+
     def close(self, reason: str) -> None:
         """Nothing can be sent any more: report what was not reported yet. Never raises."""
         try:

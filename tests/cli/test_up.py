@@ -78,7 +78,7 @@ class Up:
         return f"Up({self.facts}, {self.errors})"  # what pytest shows where a test fails
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
+        self._process.terminate()  # not kill: it has a folder to remove
         self.ended()
         assert self._process.stdout is not None
         assert self._process.stderr is not None
@@ -97,7 +97,10 @@ class Up:
         self._process.send_signal(number)
 
     def ended(self) -> int:
-        code = self._process.wait(60)
+        try:
+            code = self._process.wait(60)
+        finally:
+            self._process.kill()
         self._reader.join(60)
         return code
 

@@ -46,7 +46,10 @@ class Deadlines:
 
 
 class Exchange(Protocol):
-    """One stream, as a transport sees it. Called from one thread; the transport calls ``close`` exactly once, last."""
+    """One stream, as a transport sees it. The transport calls ``close`` exactly once, last.
+
+    One thread at a time: ``receive`` may run in another one than the rest, but never beside it, ``overdue`` excepted.
+    """
 
     deadlines: Deadlines
 
@@ -69,6 +72,10 @@ class Exchange(Protocol):
         Raises:
             Broken: fail the stream. Nothing else, whatever goes wrong.
         """
+        ...
+
+    def overdue(self) -> list[pb.ProcessingResponse]:
+        """The verdict deadline passed while ``receive`` still works on it elsewhere: what to send instead of it."""
         ...
 
     def close(self, reason: str) -> None:

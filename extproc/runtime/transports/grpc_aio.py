@@ -27,6 +27,9 @@ MAX_STREAMS: Final = 4096
 LINGER_S: Final = 5.0
 """How long an exchange whose deadline passed may take to end in good order before its stream is failed."""
 
+ASIDE_BYTES: Final = 32 * 1024
+"""A body that is larger than this is judged in a thread, so that the other streams of the process go on meanwhile."""
+
 _CODES: Final = {
     "over_limit": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "deadline": grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -137,6 +140,8 @@ class _Stream:
         self._linger: asyncio.TimerHandle | None = None
         self._broken: Broken | None = None
         self._over = False
+        self._body_bytes = 0
+        self._aside: asyncio.Future[list[pb.ProcessingResponse]] | None = None
 
     async def run(self) -> None:
         """Go on until Envoy ends the stream.
@@ -163,7 +168,16 @@ class _Stream:
                 self._linger.cancel()
             if self._late_words is not None:
                 self._late_words.cancel()
+            self._close(ended)
+
+    def _close(self, ended: str) -> None:
+        """Close the exchange, but never beside a thread that is still at work on it."""
+        if self._aside is None or self._aside.done():
+            if self._aside is not None and not self._aside.cancelled():
+                self._aside.exception()  # seen here, or asyncio reports it as lost
             self._exchange.close(ended)
+        else:
+            self._aside.add_done_callback(lambda _: self._close(ended))
 
     async def _converse(self, timers: Timers) -> None:
         read, exchange = self._context.read, self._exchange
@@ -177,10 +191,27 @@ class _Stream:
                     await self._late_words
                 return
             self._silent = self._silent or message.observability_mode
-            replies = exchange.receive(message)
+            if self._is_heavy(message):
+                timers.heard(owes_verdict=message.HasField("request_body") or message.HasField("request_trailers"))
+                replies = await self._receive_aside(message)
+            else:
+                replies = exchange.receive(message)
             timers.heard(exchange.owes_verdict)
             if replies:
                 await self._say(replies)
+
+    def _is_heavy(self, message: pb.ProcessingRequest) -> bool:
+        """Whether this message completes a large body, which is when all of it is judged."""
+        kind = message.WhichOneof("request")
+        if kind in ("request_body", "response_body"):
+            body = message.request_body if kind == "request_body" else message.response_body
+            self._body_bytes += len(body.body)
+            return self._body_bytes > ASIDE_BYTES and bool(body.end_of_stream or len(body.body) > ASIDE_BYTES)
+        return kind == "request_trailers" and self._body_bytes > ASIDE_BYTES
+
+    async def _receive_aside(self, message: pb.ProcessingRequest) -> list[pb.ProcessingResponse]:
+        self._aside = self._loop.run_in_executor(None, self._exchange.receive, message)
+        return await asyncio.shield(self._aside)
 
     async def _say(self, replies: Sequence[pb.ProcessingResponse]) -> None:
         """Write in the order in which the exchange spoke, whoever of the two tasks carries its words."""
@@ -195,14 +226,17 @@ class _Stream:
                 raise Broken("connection", "the stream cannot be written") from error
 
     def _on_deadline(self, what: str) -> None:
-        if self._linger is not None:
+        if self._linger is not None or (what == "verdict" and not self._exchange.owes_verdict):
             return
         try:
-            replies = self._exchange.expire(what)
+            if self._aside is None or self._aside.done():
+                replies = self._exchange.expire(what)
+            else:
+                replies = self._exchange.overdue()
         except Broken as broken:
             self._fail(broken)
             return
-        if what == "verdict" and self._exchange.owes_verdict:
+        if what == "verdict" and self._exchange.owes_verdict and not replies:
             self._fail(Broken("deadline", "no verdict in time"))
             return
         overdue = Broken("deadline", "the exchange took too long")

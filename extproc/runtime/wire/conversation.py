@@ -89,6 +89,14 @@ class Conversation:
         """
         return self._spend(self._session.receive(Expired(what)))
 
+    def overdue(self) -> list[pb.ProcessingResponse]:
+        """The verdict deadline passed while another thread works on the verdict: refuse without it.
+
+        Nothing that this other thread still says leaves.
+        """
+        self._refused = True
+        return [immediate(self._session.overdue())]
+
     def close(self, reason: str) -> None:
         """The stream is gone. Nothing can be sent any more; the record is complete after this."""
         self._session.receive(Closed(reason))
