@@ -14,8 +14,7 @@ The upstream sees nothing of a request before the verdict, wherever the body mod
 are ``Continue(held=True)`` and leave with the first Forward. An answer that is one JSON document is held the same way,
 so it can still become an error status; an answer that is a stream starts at once and can only be cut.
 
-Exactly one DecisionRecord comes out of each Session, when the exchange is over for us: complete, refused, cut, relayed
-or closed early.
+Exactly one DecisionRecord comes out of each Session, when the exchange is over for us, however it ended.
 """
 
 from __future__ import annotations
@@ -308,7 +307,7 @@ class Session:
         self._record.not_inspected.append("misconfigured")
         return self._refuse(engine.misconfigured(self._policy, event.why, self._record.decision_id))
 
-    def _on_skipped_headers(self, _event: Event) -> list[Reply]:
+    def _on_skipped_headers(self, _: Event) -> list[Reply]:
         return self._on_misconfigured(Misconfigured("a header message was skipped; set the header modes to SEND"))
 
     def _fail(self, what: str) -> list[Reply]:
@@ -358,8 +357,7 @@ class Session:
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------
-# Every (state, event) that may happen, its handler, and the states it may lead to (besides OVER, where anything may
-# end). A pair that is not here is a failure, never a default.
+# Every (state, event) that may happen, its handler, the states it may lead to (besides OVER). No pair: a failure.
 
 
 def _row(

@@ -83,7 +83,7 @@ class InjectionDetector:
         hits = self._strongest(plain)
         for view in other_views(plain, text, self._vocabulary):
             hits = self._strongest(view) | hits
-        score = -math.expm1(-_evidence(hits))
+        score = -math.expm1(-_evidence(hits)) if hits else 0.0  # not -0.0
         if score < self.threshold:
             return Scan(score=score)
         matches = (Match(*hit.locate(hit.start, hit.end), rule.id, rule.weight) for rule, hit in hits.items())
@@ -104,7 +104,8 @@ class InjectionDetector:
     def _hits(self, view: View, start: int, end: int, stems: AbstractSet[str]) -> _Hits:
         hits: _Hits = {}
         text = view.text
-        for beginning in [*(stems & self._by_start.keys()), *(mark for mark in self._marks if text.find(mark, start, end) >= 0)]:
+        marks = (mark for mark in self._marks if text.find(mark, start, end) >= 0)
+        for beginning in [*(stems & self._by_start.keys()), *marks]:
             possible = [pair for pair in self._by_start[beginning] if pair[1].possible(stems)]
             places = list(places_of(beginning, text, start, end)) if possible else []
             for rule, phrase in possible:

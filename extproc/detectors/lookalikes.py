@@ -93,7 +93,7 @@ _LOWER_LOOKALIKES: Final = {
     "p": "рρ",
     "q": "ԛզ",
     "r": "гѓя",
-    "s": "ѕꮪ",
+    "s": "ѕꮪς",
     "t": "тτ",
     "u": "υսμц",
     "v": "νѵ",
@@ -115,8 +115,8 @@ _UPPER_LOOKALIKES: Final = {
     "Z": "Ζ",
 }
 
-LOOKALIKE_SCRIPTS: Final = "\u0370-\u052f\u0531-\u0587\u10d0-\u10ff\u2c80-\u2cff\u13a0-\u13ff\uab70-\uabbf"
-"""Greek and Coptic, Cyrillic, Armenian, Georgian, Cherokee: a character class of what imitates Latin."""
+LOOKALIKE_SCRIPTS: Final = "\u0370-\u052f\u0531-\u0587\u13a0-\u13ff\u1c80-\u1c8f\u2c80-\u2cff\ua640-\ua69f\uab70-\uabbf"
+"""Greek and Coptic, Cyrillic, Armenian, Cherokee: a character class of the scripts that imitate Latin."""
 
 
 def _lookalikes() -> dict[int, str]:
@@ -127,6 +127,8 @@ def _lookalikes() -> dict[int, str]:
             table.setdefault(ord(letter.upper()), latin)
     # Capitals imitate other letters than their small forms do: Greek Nu is N, while nu looks like v.
     table.update((ord(letter), latin) for latin, letters in _UPPER_LOOKALIKES.items() for letter in letters)
+    # Old Cyrillic variants, which lower case turns into the letters above.
+    table.update((point, table[ord(low)]) for point in range(0x1C80, 0x1C87) if ord(low := chr(point).casefold()) in table)
     return table
 
 

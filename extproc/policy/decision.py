@@ -22,7 +22,7 @@ class Action(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found. ``rule`` is the policy's rule id, ``match`` the pack's. ``monitored``: recorded, not acted on."""
+    """One thing found. ``rule`` is the policy's rule id, ``match`` the pack's. ``monitored``: not acted on."""
 
     rule: str
     match: str
