@@ -1,0 +1,1 @@
+"""Recorded ext_proc streams of a real Envoy, and what makes them: ``python -m tests.recordings``."""
