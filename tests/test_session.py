@@ -406,6 +406,14 @@ class TestFailures:
         assert exchange.gathering
         assert refused(exchange.receive(Expired("idle"))).http.status == 500
 
+    def test_an_overdue_verdict_can_be_refused_without_touching_the_session(self) -> None:
+        exchange = session()
+        exchange.receive(request_headers())
+        refusal = exchange.overdue()
+        assert (refusal.http.status, error_of(refusal)["code"], refusal.http.headers) == (500, "policy_error", ID)
+        assert exchange.state is State.GATHER
+        assert exchange.records() == []
+
     def test_a_client_that_leaves_is_recorded_once(self) -> None:
         exchange = session()
         asked(exchange, chat(stream=True))

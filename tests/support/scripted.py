@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from extproc.messages import Event, Reply
+from extproc.messages import Event, HttpReply, Refuse, Reply
 from extproc.policy.decision import DecisionRecord
 
 Answer = list[Reply] | Callable[[Event], list[Reply]]
@@ -28,6 +28,9 @@ class ScriptedSession:
         if at == self._done:
             self._records.append(DecisionRecord("d1", "test", "sha256:0", dialect="toy", ended="complete"))
         return answer(event) if callable(answer) else answer
+
+    def overdue(self) -> Refuse:
+        return Refuse(HttpReply(500, b"overdue"))
 
     def records(self) -> list[DecisionRecord]:
         records, self._records = self._records, []

@@ -142,6 +142,7 @@ class _Stream:
         self._over = False
         self._body_bytes = 0
         self._aside: asyncio.Future[list[pb.ProcessingResponse]] | None = None
+        self._replaced = False
 
     async def run(self) -> None:
         """Go on until Envoy ends the stream.
@@ -197,7 +198,7 @@ class _Stream:
             else:
                 replies = exchange.receive(message)
             timers.heard(exchange.owes_verdict)
-            if replies:
+            if replies and not self._replaced:
                 await self._say(replies)
 
     def _is_heavy(self, message: pb.ProcessingRequest) -> bool:
@@ -232,6 +233,7 @@ class _Stream:
             if self._aside is None or self._aside.done():
                 replies = self._exchange.expire(what)
             else:
+                self._replaced = True
                 replies = self._exchange.overdue()
         except Broken as broken:
             self._fail(broken)

@@ -30,6 +30,7 @@ class Exchange:
         receive: Callable[[pb.ProcessingRequest], Replies],
         *,
         expire: Callable[[str], Replies] = lambda _what: [],
+        overdue: Callable[[], Replies] = list,
         deadlines: Deadlines | None = None,
     ) -> None:
         self.deadlines = deadlines or Deadlines(NEVER_S, NEVER_S, NEVER_S)
@@ -39,6 +40,7 @@ class Exchange:
         self.over = asyncio.Event()
         self._receive = receive
         self._expire = expire
+        self._overdue = overdue
 
     def receive(self, message: pb.ProcessingRequest) -> Replies:
         return self._receive(message)
@@ -46,6 +48,9 @@ class Exchange:
     def expire(self, what: str) -> Replies:
         self.expired.append(what)
         return self._expire(what)
+
+    def overdue(self) -> Replies:
+        return self._overdue()
 
     def close(self, reason: str) -> None:
         self.closed.append(reason)

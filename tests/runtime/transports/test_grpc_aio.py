@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime.tls import Tls
 from extproc.runtime.transports.base import Broken, Deadlines, ListenError
 from extproc.runtime.transports.endpoint import Endpoint
+from extproc.runtime.transports.grpc_aio import ASIDE_BYTES
 from tests.runtime.transports.streams import (
     NEVER_S,
     Exchange,
@@ -281,6 +283,96 @@ def test_a_verdict_that_is_late_is_replaced_by_a_refusal() -> None:
             await stream.done_writing()
             assert await stream.code() is grpc.StatusCode.OK
         assert exchange.expired == ["verdict"]
+
+    run(test())
+
+
+def _large_body() -> pb.ProcessingRequest:
+    return pb.ProcessingRequest(request_body=pb.HttpBody(body=b"x" * (ASIDE_BYTES + 1), end_of_stream=True))
+
+
+def test_a_large_body_is_judged_in_a_thread_while_other_streams_go_on() -> None:
+    async def test() -> None:
+        go = threading.Event()
+
+        def receive(message: pb.ProcessingRequest) -> Replies:
+            if message.HasField("request_body"):
+                assert threading.current_thread() is not threading.main_thread()
+                assert go.wait(20)
+            return [go_on()]
+
+        slow, other = Exchange(receive), Exchange(echo)
+        async with serving(Handler(slow, other)) as (_, bound), connected(bound) as channel:
+            first, second = open_stream(channel), open_stream(channel)
+            await first.write(headers())
+            await first.read()
+            await first.write(_large_body())
+            await second.write(headers())
+            assert (await second.read()).HasField("request_headers")
+            go.set()
+            assert (await first.read()).HasField("request_headers")
+            for stream in (first, second):
+                await stream.done_writing()
+                assert await stream.code() is grpc.StatusCode.OK
+        assert slow.closed == other.closed == ["eof"]
+
+    run(test())
+
+
+def test_a_verdict_that_a_thread_works_on_too_long_is_replaced_and_then_dropped() -> None:
+    async def test() -> None:
+        go = threading.Event()
+
+        def receive(message: pb.ProcessingRequest) -> Replies:
+            if message.HasField("request_body"):
+                exchange.owes_verdict = True
+                assert go.wait(20)
+            return [go_on()]
+
+        late = Deadlines(SOON_S, NEVER_S, NEVER_S)
+        exchange = Exchange(receive, overdue=lambda: _refuse("verdict"), deadlines=late)
+        async with serving(Handler(exchange)) as (_, bound), connected(bound) as channel:
+            stream = open_stream(channel)
+            await stream.write(headers())
+            await stream.read()
+            exchange.owes_verdict = True
+            await stream.write(_large_body())
+            assert (await stream.read()).HasField("immediate_response")
+            await stream.done_writing()
+            go.set()
+            assert await stream.read() is grpc.aio.EOF
+        assert exchange.expired == []
+        assert exchange.closed == ["eof"]
+
+    run(test())
+
+
+def test_a_peer_that_leaves_while_a_thread_works_closes_the_exchange_after_it() -> None:
+    async def test() -> None:
+        go, began, finished = threading.Event(), threading.Event(), threading.Event()
+
+        def receive(message: pb.ProcessingRequest) -> Replies:
+            if message.HasField("request_body"):
+                began.set()
+                assert go.wait(20)
+                finished.set()
+            return [go_on()]
+
+        exchange = Exchange(receive)
+        async with serving(Handler(exchange)) as (_, bound), connected(bound) as channel:
+            stream = open_stream(channel)
+            await stream.write(headers())
+            await stream.read()
+            await stream.write(_large_body())
+            await asyncio.to_thread(began.wait, 20)
+            stream.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await stream.code()
+            assert exchange.closed == []
+            go.set()
+            await exchange.over.wait()
+        assert finished.is_set()
+        assert exchange.closed == ["cancelled"]
 
     run(test())
 

@@ -388,6 +388,14 @@ def test_a_verdict_is_owed_once_the_request_is_whole() -> None:
     assert session.events[-1] == Expired("verdict")
 
 
+def test_an_overdue_verdict_is_refused_at_once_and_what_comes_of_it_later_is_dropped() -> None:
+    session = ScriptedSession([HEADERS], [Forward(REQUEST, b"x", end=True)])
+    conversation = talk(session)
+    conversation.receive(first("FULL_DUPLEX_STREAMED"))
+    assert said(conversation.overdue()) == [500]
+    assert conversation.receive(request_body(b"x", end=True)) == []
+
+
 def test_closing_takes_the_record() -> None:
     conversation = talk(ScriptedSession(done=0))
     conversation.close("eof")
