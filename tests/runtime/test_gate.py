@@ -87,6 +87,18 @@ def test_a_passed_deadline_is_answered_and_reported() -> None:
     assert [record.action for record in records] == [Action.DENY]
 
 
+def test_a_verdict_replaced_at_its_deadline_is_reported_as_a_refusal() -> None:
+    gate, records = _gate()
+    exchange = gate.open(())
+    exchange.receive(request_headers())
+    (reply,) = exchange.overdue()
+    assert reply.immediate_response.status.code == 500
+    exchange.receive(request_body(chat("hello")))
+    exchange.close("eof")
+    (record,) = records
+    assert (record.action, record.reason) == (Action.DENY, "deadline")
+
+
 def test_a_deadline_after_the_end_changes_nothing() -> None:
     gate, records = _gate()
     exchange = gate.open(())
