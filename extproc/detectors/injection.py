@@ -133,10 +133,15 @@ def build(pack: Mapping[str, Any], options: Mapping[str, Any]) -> InjectionDetec
     threshold = _share(settings, "threshold", _share(fields, "threshold"))
     settings.close()
     lists = _lists(fields.mapping("lists"))
-    rules = [pair for rule in fields.mappings("rules") for pair in _rule(rule, lists)]
+    rules: dict[str, list[tuple[Rule, Phrase]]] = {}
+    for rule in fields.mappings("rules"):
+        name = rule.string("id")
+        if name in rules:
+            raise rule.error("id", "is the id of another rule too")
+        rules[name] = list(_rule(rule, lists))
     vocabulary = Vocabulary(fields.strings("vocabulary"))
     fields.close()
-    return InjectionDetector(rules, vocabulary, threshold)
+    return InjectionDetector([pair for pairs in rules.values() for pair in pairs], vocabulary, threshold)
 
 
 def _lists(fields: Fields) -> dict[str, Part]:

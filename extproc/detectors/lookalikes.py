@@ -127,8 +127,9 @@ def _lookalikes() -> dict[int, str]:
             table.setdefault(ord(letter.upper()), latin)
     # Capitals imitate other letters than their small forms do: Greek Nu is N, while nu looks like v.
     table.update((ord(letter), latin) for latin, letters in _UPPER_LOOKALIKES.items() for letter in letters)
-    # Old Cyrillic variants, which lower case turns into the letters above.
-    table.update((point, table[ord(low)]) for point in range(0x1C80, 0x1C87) if ord(low := chr(point).casefold()) in table)
+    # Old Cyrillic variants, which lower case turns into letters above.
+    old = {point: ord(chr(point).casefold()) for point in range(0x1C80, 0x1C87)}
+    table.update((point, table[letter]) for point, letter in old.items() if letter in table)
     return table
 
 

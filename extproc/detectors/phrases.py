@@ -12,6 +12,8 @@ construction, and a phrase that asks for too much is refused when it is loaded:
     @name       one of the phrases of the pack's list of that name
     [3]         up to three words in between, in the same sentence
     [~20]       up to twenty characters in between, in the same line
+    !(a|b) c    not one of them here
+    <!(a|b)c    not one of them right before; they are plain words
     ^           the start of a line
     \c          the character itself, where it would mean something else
 
@@ -53,13 +55,13 @@ _LATIN: Final = "[0-9a-z]"
 _OTHER: Final = r"[^\W_]"
 _SUFFIXES: Final = {True: f"{_LATIN}{{0,{_SUFFIX_LIMIT}}}+", False: rf"[\u0370-\u0dff]{{0,{_SUFFIX_LIMIT}}}+"}
 _SEPARATOR: Final = rf"[\s,:\"'`*_()\[\]{{}}<>~|/\\#=+،-]{{1,{_SEPARATOR_LIMIT}}}+"
+_NO_LETTER: Final = r"[\W_]"
 _GAP_WORD: Final = rf"(?:[^\s.!?']{{1,{_GAP_WORD_LIMIT}}}+[\s'][\"'`*_(\[<#-]{{0,3}}+)"  # l'ordre: two words
 _GAP_WORD_LONGEST: Final = _GAP_WORD_LIMIT + 4
 
-_LINE_START: Final = "(?m:^)"
-
 _NAME: Final = re.compile(r"@([a-z0-9_]+)")
 _GAP: Final = re.compile(r"\[(~?)([0-9]{1,3})\]")
+_LOOK: Final = re.compile(r"<?!\(")
 _INSIDE_WORD: Final = re.compile(rf"(?<={_LETTER})['-](?={_LETTER})")
 _SPECIAL: Final = frozenset(" ()|@[]^*\\")
 
@@ -99,7 +101,8 @@ class Part(NamedTuple):
 
     ``starts`` as in a phrase, empty if it can begin with anything. ``opens`` and ``closes`` are the guards that it
     wants where it begins and ends with a letter of a whole word and nothing beside it is certain to be no letter.
-    ``parts`` is true of what never touches a letter, ``may_lack`` of what may match nothing.
+    ``separates`` is true of what never touches a letter, ``may_lack`` of what may match nothing, ``looks`` of what
+    never matches more than nothing.
     """
 
     source: str
@@ -110,7 +113,8 @@ class Part(NamedTuple):
     may_lack: bool = False
     opens: str = ""
     closes: str = ""
-    parts: bool = False
+    separates: bool = False
+    looks: bool = False
 
     def guarded(self, *, opens: bool = True, closes: bool = True) -> str:
         """Return the source with the guards that it wants at the edges named."""
@@ -160,12 +164,12 @@ def compile_phrase(phrase: str, lists: Lists) -> Phrase:
     """Compile one phrase.
 
     Raises:
-        PhraseError: it is not a phrase, could take too long, or could match where no word of it occurs.
+        PhraseError: it is not a phrase, could take too long, or could begin with anything.
     """
     part = _Reader(phrase, lists).whole()
     if part.work > WORK_LIMIT:
         raise PhraseError(f"its gaps can share out a text in {part.work} ways, more than {WORK_LIMIT}")
-    if not part.starts:
+    if not part.starts or part.may_lack:
         raise PhraseError("it can begin with anything, so it would have to be looked for everywhere")
     needs = tuple(need for need in part.needs if need != part.starts)
     return Phrase(re.compile(part.guarded()), part.starts, needs, part.longest)
@@ -188,6 +192,13 @@ def _one_of(alternatives: Sequence[Part]) -> Part:
         opens=opens,
         closes=closes,
     )
+
+
+def _none_before(words: Sequence[str]) -> Part:
+    """Look back for each word and the one character, after ``normalise``, that parts it from what follows."""
+    folded = ("".join(map(read, word)).casefold() for word in words)
+    behind = (re.escape(word) + (_NO_LETTER if _SPACED_WORD.match(word[-1]) else "") for word in folded)
+    return Part("".join(f"(?<!{look})" for look in behind), looks=True, may_lack=True)
 
 
 def _shared(guards: Iterable[str]) -> str:
@@ -222,19 +233,24 @@ class _Reader:
         return part
 
     def sequence(self) -> Part:
-        elements = {" ": self.separator, "(": self.group, "@": self.named, "[": self.gap, "^": self.line_start}
+        elements = {
+            " ": self.separator,
+            "(": self.group,
+            "@": self.named,
+            "[": self.gap,
+            "^": self.line_start,
+        }
         parts: list[Part] = []
         while (char := self.peek()) and char not in "|)":
-            parts.append(elements.get(char, self.literal)())
+            look = _LOOK.match(self.phrase, self.at)
+            parts.append(self.look(look[0]) if look else elements.get(char, self.literal)())
         if not parts:
             raise PhraseError("an empty phrase or alternative; write (...)? for what may be missing")
-        last = len(parts) - 1
+        inner = [False, *(not part.separates for part in parts), False]  # an edge is guarded by a neighbour, or outside
         return Part(
             "".join(
-                part.guarded(
-                    opens=index > 0 and not parts[index - 1].parts, closes=index < last and not parts[index + 1].parts
-                )
-                for index, part in enumerate(parts)
+                part.guarded(opens=opens, closes=closes)
+                for part, opens, closes in zip(parts, inner, inner[2:], strict=False)
             ),
             tuple(need for part in parts for need in part.needs),
             _any_start(_first_parts(parts)),
@@ -242,7 +258,7 @@ class _Reader:
             math.prod(part.work for part in parts),
             all(part.may_lack for part in parts),
             parts[0].opens,
-            parts[last].closes,
+            parts[-1].closes,
         )
 
     def separator(self) -> Part:
@@ -252,24 +268,27 @@ class _Reader:
             raise PhraseError("a space with nothing behind it")
         if following == "\\" or not (following.isalnum() or following in "(|)@["):
             return Part(r"\s?", longest=1)  # a separator would take the punctuation that follows
-        return Part(_SEPARATOR, longest=_SEPARATOR_LIMIT, parts=True)
+        return Part(_SEPARATOR, longest=_SEPARATOR_LIMIT, separates=True)
 
     def group(self) -> Part:
         self.refuse_glue()
-        alternatives: list[Part] = []
-        while not alternatives or self.peek() == "|":
-            self.at += 1
-            alternatives.append(self.sequence())
-        if not self.peek():
-            raise PhraseError("a group that does not end")
-        self.at += 1
-        part = _one_of(alternatives)
+        part = self.alternatives()
         if self.peek() != "?":
             return part
         self.at += 1
         return Part(
             f"(?:{part.guarded()})?", starts=part.starts, longest=part.longest, work=part.work + 1, may_lack=True
         )
+
+    def alternatives(self) -> Part:
+        read_so_far: list[Part] = []
+        while not read_so_far or self.peek() == "|":
+            self.at += 1
+            read_so_far.append(self.sequence())
+        if not self.peek():
+            raise PhraseError("a group that does not end")
+        self.at += 1
+        return _one_of(read_so_far)
 
     def named(self) -> Part:
         self.refuse_glue()
@@ -290,7 +309,7 @@ class _Reader:
         if self.phrase[match.start() - 1 : match.start()] not in " |()?" or self.peek() != " ":
             raise PhraseError("a gap of words stands between spaces")
         self.at += 1
-        return Part(f"{_GAP_WORD}{{0,{size}}}?", longest=_GAP_WORD_LONGEST * size, work=size + 1, parts=True)
+        return Part(f"{_GAP_WORD}{{0,{size}}}?", longest=_GAP_WORD_LONGEST * size, work=size + 1, separates=True)
 
     def character_gap(self, size: int) -> Part:
         following = self.phrase[self.at : self.at + 2].removeprefix("\\")[:1]
@@ -299,25 +318,39 @@ class _Reader:
             return Part(rf"[^\n{re.escape(following)}]{{0,{size}}}+", longest=size)
         return Part(rf"[^\n。]{{0,{size}}}?", longest=size, work=size + 1)
 
+    def look(self, mark: str) -> Part:
+        self.at += len(mark) - 1
+        start = self.at + 1
+        part = self.alternatives()
+        if mark == "<!(":
+            return _none_before(self.phrase[start : self.at - 1].split("|"))
+        spaced = self.phrase[start - 3 : start - 2] == " " == self.peek()
+        self.at += spaced  # one separator stands before what is looked for, none behind it
+        return Part(f"(?!{part.guarded()})", separates=spaced, looks=True, may_lack=True)
+
     def line_start(self) -> Part:
         self.at += 1
-        return Part(_LINE_START, may_lack=True)
+        return Part("(?m:^)", looks=True, may_lack=True)
 
     def literal(self) -> Part:
         pieces: list[str] = []
         plain = ""
         while ((char := self.peek()) and char not in _SPECIAL) or char == "\\":
+            if _LOOK.match(self.phrase, self.at):
+                break
             if inside := _INSIDE_WORD.match(self.phrase, self.at):
                 pieces.append("'?" if inside[0] == "'" else r"[\s-]?")
                 plain += inside[0]
             else:
                 self.at += char == "\\"
+                if not self.peek():
+                    raise PhraseError("a backslash with nothing behind it")
                 folded = "".join(map(read, self.peek())).casefold()
                 pieces.append(re.escape(folded))
                 plain += folded
             self.at += 1
         if not plain:
-            raise PhraseError(f"a stray {char or 'backslash'}")
+            raise PhraseError(f"a stray {char}")
         starred = char == "*"
         self.at += starred
         if starred:
@@ -349,7 +382,7 @@ def _guard(letter: str) -> str:
 def _first_parts(parts: Iterable[Part]) -> Iterator[Part]:
     """The parts with which a sequence can begin."""
     for part in parts:
-        if part.source != _LINE_START:
+        if not part.looks:
             yield part
         if not part.may_lack:
             return
@@ -357,12 +390,13 @@ def _first_parts(parts: Iterable[Part]) -> Iterator[Part]:
 
 def _stems(literal: str, *, starred: bool) -> frozenset[str]:
     """The stems of which a text with this literal is certain to have one; none if that is not certain."""
-    if pair := _UNSPACED_RUN.search(literal):
+    body = _MARK.sub("", literal, count=1) if _MARK.match(literal) else literal
+    if pair := _UNSPACED_RUN.match(body):
         return frozenset({pair[0][:2]})
     stems: set[str] = set()
     # As two words, and as the one that it is without its apostrophes and hyphens.
-    for spelling in (literal, _INSIDE_WORD.sub("", literal)):
-        if word := _SPACED_WORD.search(spelling):
+    for spelling in (body, _INSIDE_WORD.sub("", body)):
+        if word := _SPACED_WORD.match(spelling):
             if starred and word.end() == len(spelling) and len(word[0]) < _STEM:
                 return frozenset()
             stems.add(word[0][:_STEM])

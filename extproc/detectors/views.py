@@ -25,10 +25,13 @@ _LONG: Final = 16  # letters: encodings, and words run together, are longer; few
 _SIGN: Final = 5  # letters of a word that is a sign of a disguise
 _READABLE: Final = 0.9  # share of printable characters that makes decoded bytes a text
 
+_PAIR: Final = "(?:0x)?[0-9a-fA-F]{2}(?![0-9A-Za-z])"
 _ENCODED: Final = re.compile(
     r"(?P<percent>(?:%[0-9a-fA-F]{2})++)"
     r"|(?P<escapes>(?:\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\u\{[0-9a-fA-F]{2,6}\})++)"
-    r"|(?<![0-9A-Za-z])(?P<hex>(?:0x)?[0-9a-fA-F]{2}(?:[ ,:]?(?:0x)?[0-9a-fA-F]{2}){7,}+)(?![0-9A-Za-z])"
+    # Every pair is checked for its end, not the run: a run that ends badly would be tried again from each of its pairs.
+    rf"|(?<![0-9A-Za-z])(?P<hex>{_PAIR}(?:[ ,:]{{1,2}}{_PAIR}){{7,}}+"
+    r"|(?:0x)?(?:[0-9a-fA-F]{2}){8,}+(?![0-9A-Za-z]))"
     r"|(?<![0-9A-Za-z+/_-])(?P<base64>[0-9A-Za-z+/_-]{16,}+)={0,2}"
 )
 _ESCAPE: Final = re.compile(r"\\[xu]\{?([0-9a-fA-F]+)\}?")
@@ -81,7 +84,7 @@ def other_views(plain: View, original: str, vocabulary: Vocabulary) -> Iterator[
     text, words, locate = plain
     shape = text.translate(_SHAPES)
     has_long_word = any(len(word) >= _LONG for word in words)
-    if has_long_word or "%" in original or "\\" in original or "00 00" in shape:
+    if has_long_word or "00 00" in shape or any(mark in original for mark in ("%", "\\", "0x")):
         yield from _decoded(original)
     if not vocabulary.mirrored.isdisjoint(words):
         yield _view(text[::-1], lambda start, end: locate(len(text) - end, len(text) - start))
@@ -109,6 +112,7 @@ def _through(alignment: Alignment, locate: Locate) -> Locate:
 
 
 def _decoded(original: str) -> Iterator[View]:
+    """The text with every encoded run in place of which something readable stands decoded, one layer of it."""
     decoded, alignment = substitute(_ENCODED, _decode, original)
     if decoded != original:
         read = normalise(decoded)
