@@ -1,13 +1,10 @@
 """The body of an answer: bytes in, the bytes that may leave out. ``BodyFilter.feed(data, end) -> bytes``.
 
-What lives here: the frame queue, the text of each channel mapped back to the frames that carried it, and the holding of
-tool calls. What must not: body modes, JSON, API names, policy rules.
+What lives here: the text of each channel mapped back to the frames that carried it, and the gathering of tool calls.
+ What must not: body modes, JSON, API names, policy rules.
 
-Three rules order everything:
-
-1. A frame leaves whole, when all text in it is settled and all tool calls that it carries a piece of are allowed.
-2. Frames that share a choice leave in order. A frame that names no choice waits for everything before it.
-3. A frame that was not edited leaves as the very bytes that came.
+A frame leaves whole, when all text in it is settled and all tool calls that it carries a piece of are allowed
+(``release`` keeps the order). A frame that was not edited leaves as the very bytes that came.
 
 Text is edited where it sat: a finding that spans several deltas puts its marker where it begins and empties the rest.
 """
@@ -22,6 +19,7 @@ from extproc.chat import CHANNEL_SCOPES, CallDelta, Channel, Denial, Edit, Frame
 from extproc.dialects.base import Decoder
 from extproc.policy.channel import ChannelScan, Redaction
 from extproc.policy.decision import Action, Decision, Finding
+from extproc.release import Held, ReleaseQueue
 from extproc.strict_json import read_answer
 
 
@@ -33,21 +31,11 @@ class _Cut(Exception):  # noqa: N818 - an outcome that unwinds to ``feed``, not 
         self.denial = denial
 
 
-@dataclass(slots=True, eq=False)
-class _Held:
-    """A frame in the queue. ``pending`` counts what it waits for: unsettled deltas and undecided calls."""
-
-    frame: Frame
-    pending: int = 0
-    pieces: dict[int, list[tuple[int, int, str]]] = field(default_factory=dict)  # delta index -> (start, end, text)
-    edits: list[Edit] = field(default_factory=list)
-
-
 @dataclass(slots=True)
 class _Placement:
     """Where one delta's text lies in its channel: code points ``[start, end)``."""
 
-    held: _Held
+    held: Held
     delta: int
     start: int
     end: int
@@ -67,9 +55,10 @@ class _Text:
 class _Call:
     """A tool call that is still being gathered."""
 
+    id: str = ""
     name: str = ""
     arguments: str = ""
-    pieces: list[tuple[_Held, CallDelta]] = field(default_factory=list)
+    pieces: list[tuple[Held, CallDelta]] = field(default_factory=list)
 
 
 class Judge(Protocol):
@@ -100,7 +89,8 @@ class BodyFilter:
         self._decoder: Final = decoder
         self._judge: Final = judge
         self._limit: Final = held_bytes
-        self._queue: deque[_Held] = deque()
+        self._queue: Final = ReleaseQueue()
+        self._edited: set[int] = set()  # choices in which something was edited: no copy of their text leaves any more
         self._texts: dict[Channel, _Text | None] = {}
         self._calls: dict[tuple[int, int], _Call] = {}
 
@@ -127,16 +117,14 @@ class BodyFilter:
         return b"".join(out)
 
     def _check_held(self) -> None:
-        held_bytes = sum(len(held.frame.raw) for held in self._queue)
-        self.held_bytes_max = max(self.held_bytes_max, held_bytes)
-        if self._decoder.streams and held_bytes > self._limit:
+        self.held_bytes_max = max(self.held_bytes_max, self._queue.held_bytes)
+        if self._decoder.streams and self._queue.cost_bytes > self._limit:
             raise Malformed("too much of it waits for a decision")
 
     # ---- a frame comes in ----
 
     def _take(self, frame: Frame) -> None:
-        held = _Held(frame)
-        self._queue.append(held)  # before anything can cut: what was taken is accounted for
+        held = self._queue.add(frame)
         for index, delta in enumerate(frame.deltas):
             self._take_text(held, index, delta)
         for piece in frame.calls:
@@ -146,7 +134,7 @@ class BodyFilter:
         if frame.end:
             self._finish(None)
 
-    def _take_text(self, held: _Held, index: int, delta: TextDelta) -> None:
+    def _take_text(self, held: Held, index: int, delta: TextDelta) -> None:
         text = self._text_of(delta.channel)
         if text is None:
             return
@@ -157,7 +145,7 @@ class BodyFilter:
         start = text.fed
         text.fed += len(delta.text)
         text.waiting.append(_Placement(held, index, start, text.fed))
-        held.pending += 1
+        held.texts += 1
         self._apply(text, text.scan.feed(delta.text, False))
 
     def _text_of(self, channel: Channel) -> _Text | None:
@@ -168,16 +156,22 @@ class BodyFilter:
             text = self._texts[channel] = None if scan is None else _Text(scan)
             return text
 
-    def _take_call(self, held: _Held, piece: CallDelta) -> None:
+    def _take_call(self, held: Held, piece: CallDelta) -> None:
         key = (piece.choice, piece.index)
-        call = self._calls.setdefault(key, _Call())
+        call = self._calls.get(key)
+        if call is not None and piece.id and call.id not in ("", piece.id):
+            self._decide_call(key)  # some servers give every call the same index; a new id begins a new call
+            call = None
+        if call is None:
+            call = self._calls[key] = _Call()
+        call.id = call.id or piece.id
         if piece.name:
             if call.name not in ("", piece.name):  # clients disagree on which of two names would run
                 raise Malformed("a tool call is named twice")
             call.name = piece.name
         call.arguments += piece.arguments
         call.pieces.append((held, piece))
-        held.pending += 1
+        held.calls += 1
         if piece.whole:
             self._decide_call(key)
 
@@ -208,7 +202,7 @@ class BodyFilter:
     def _settle(text: _Text, settled: int) -> None:
         waiting = text.waiting
         while waiting and waiting[0].end <= settled:
-            waiting.popleft().held.pending -= 1
+            waiting.popleft().held.texts -= 1
 
     @staticmethod
     def _place(text: _Text, start: int, end: int, replacement: str) -> None:
@@ -230,7 +224,7 @@ class BodyFilter:
             raise _Cut(decision.denial)
         arguments = next((edit.value for edit in decision.edits if edit.path == ()), None)
         for held, piece in call.pieces:
-            held.pending -= 1
+            self._queue.decided(held)
             if isinstance(arguments, str):
                 value: Json = read_answer(arguments.encode()) if piece.structured else arguments
                 held.edits.append(Edit(piece.arguments_path, value))
@@ -239,39 +233,32 @@ class BodyFilter:
     # ---- frames go out ----
 
     def _release(self, out: list[bytes]) -> None:
-        """Give up every frame that may leave: ready, and behind no held frame of a choice that it speaks of."""
-        queue = self._queue
-        kept: deque[_Held] = deque()
-        blocked: set[int] = set()
-        while queue:
-            held = queue.popleft()
-            choices = held.frame.choices
-            if held.pending or (kept if choices is None else not blocked.isdisjoint(choices)):
-                kept.append(held)
-                if choices is None:  # a barrier that waits holds up everything behind it
-                    break
-                blocked.update(choices)
-            else:
-                out.append(self._render(held))
-                self.closed = self.closed.union(held.frame.closes)
-        kept.extend(queue)
-        self._queue = kept
+        for held in self._queue.release():
+            out.append(self._render(held))
+            self.closed = self.closed.union(held.frame.closes)
 
-    @staticmethod
-    def _render(held: _Held) -> bytes:
-        if not held.pieces and not held.edits:
-            return held.frame.raw
+    def _render(self, held: Held) -> bytes:
+        frame = held.frame
+        if held.pieces or held.edits:
+            self._edited.update(_choice(frame.deltas[index].channel) for index in held.pieces)
+            self._edited.update(piece.choice for piece in frame.calls if held.edits)
+        elif not self._edited:
+            return frame.raw
         edits = list(held.edits)
-        edited_choices = {held.frame.deltas[index].channel[0] for index in held.pieces}
-        for index, delta in enumerate(held.frame.deltas):
+        for index, delta in enumerate(frame.deltas):
             pieces = held.pieces.get(index)
             if delta.drop:
-                # A copy of the text leaves with no edited original, even where its own scan saw nothing.
-                if pieces or delta.channel[0] in edited_choices:
+                # A copy of edited text (its tokens, their ids) goes as a whole, also where its own scan saw nothing.
+                if pieces or _choice(delta.channel) in self._edited:
                     edits.append(Edit(delta.path, None))
             elif pieces:
                 edits.append(Edit(delta.path, _rewrite(delta.text, pieces)))
-        return held.frame.render(edits)
+        return frame.render(edits) if edits else frame.raw
+
+
+def _choice(channel: Channel) -> int:
+    """The choice that a channel belongs to; what stands beside a choice's texts has the complement of its number."""
+    return channel[0] if channel[0] >= 0 else ~channel[0]
 
 
 def _rewrite(text: str, pieces: list[tuple[int, int, str]]) -> str:

@@ -165,6 +165,7 @@ class CallDelta:
     arguments_path: JsonPath
     whole: bool = False
     structured: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from extproc.body import BodyFilter
 from tests.support.answers import ToyDecoder, ToyJudge
 
 
-def body(streams: bool = True, held_bytes: int = 1000) -> BodyFilter:
+def body(streams: bool = True, held_bytes: int = 100_000) -> BodyFilter:
     return BodyFilter(ToyDecoder(streams), ToyJudge(), held_bytes)
 
 
@@ -52,10 +52,23 @@ def test_the_end_of_the_body_settles_what_nothing_closed() -> None:
     assert filtered.feed(b"", True) == b"0 content SECR\n"
 
 
-def test_a_held_choice_does_not_hold_another() -> None:
+def test_undecided_text_holds_everything_behind_it_so_that_the_order_stays() -> None:
     filtered = body()
-    assert feed(filtered, "0 content SEC", "1 content hi") == "1 content hi\n"
-    assert feed(filtered, "0 content x") == "0 content SEC\n0 content x\n"
+    assert feed(filtered, "0 content SEC", "1 content hi") == ""
+    assert feed(filtered, "0 content x") == "0 content SEC\n1 content hi\n0 content x\n"
+
+
+def test_an_undecided_call_does_not_hold_another_choice() -> None:
+    filtered = body()
+    assert feed(filtered, "0 call 0 f {", "1 content hi", "0 content later") == "1 content hi\n"
+    assert feed(filtered, "0 close") == "0 call 0 f {\n0 content later\n0 close\n"
+
+
+def test_frames_behind_two_barriers_leave_in_order_when_a_call_is_decided() -> None:
+    filtered = body()
+    assert feed(filtered, "0 call 0 f {", "- one", "1 content hi", "- two", "0 content x", "1 content y") == ""
+    lines = "0 call 0 f {\n- one\n1 content hi\n- two\n0 content x\n1 content y\n0 close\n"
+    assert feed(filtered, "0 close") == lines
 
 
 def test_a_frame_of_the_same_choice_waits_behind_a_held_one() -> None:
@@ -160,7 +173,7 @@ def test_empty_text_after_the_end_of_its_choice_is_ordinary() -> None:
 
 
 def test_more_held_than_the_limit_is_an_error_in_a_stream() -> None:
-    filtered = body(held_bytes=40)
+    filtered = body(held_bytes=400)
     assert feed(filtered, *["0 call 0 f abcdefgh"] * 5) == ""
     assert "too much" in filtered.broken
 
@@ -189,6 +202,19 @@ LINES = st.lists(
     ),
     max_size=12,
 )
+
+
+def test_a_copy_of_text_that_was_edited_earlier_is_dropped_in_every_later_frame() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content SECRET", "0 both hello ids") == "0 content [X]\n0 both hello None\n"
+    assert feed(filtered, "1 both hello ids") == "1 both hello ids\n"
+
+
+def test_a_new_id_at_the_same_index_begins_a_new_call() -> None:
+    filtered = body()
+    assert feed(filtered, "0 id 0 a f {}", "0 id 0 b g {}") == "0 id 0 a f {}\n"
+    assert feed(filtered, "0 id 0 c rm {}", "0 close") == "0 id 0 b g {}\n"
+    assert filtered.cut is not None
 
 
 def run(wire: bytes, cuts: list[int]) -> tuple[bytes, list[bytes]]:

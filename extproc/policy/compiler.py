@@ -83,7 +83,7 @@ class CompiledPolicy:
 
     @property
     def enforces(self) -> bool:
-        """Whether models, tools, limits and endpoints are enforced; a rule has its own word."""
+        """Whether models, tools and limits are enforced. A rule has its own word, and endpoints always are."""
         return self.mode == "enforce"
 
     def endpoint_allowed(self, method: str, path: str) -> bool:
@@ -93,14 +93,8 @@ class CompiledPolicy:
         return self.endpoints is not None and self.endpoints.fullmatch(f"{method} {path}") is not None
 
 
-def compile_policy(
-    document: PolicyDocument, detectors: Mapping[str, Detector], revision: str, extra_models: Sequence[str] = ()
-) -> CompiledPolicy:
-    """Compile a document. ``detectors`` holds one built detector for each rule id.
-
-    Raises:
-        BadName: a name in ``extra_models`` is not a model name.
-    """
+def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detector], revision: str) -> CompiledPolicy:
+    """Compile a document. ``detectors`` holds one built detector for each rule id."""
     spec = document.spec
     rules = tuple(_rule(rule, detectors[rule.id], spec.mode) for rule in spec.rules)
     return CompiledPolicy(
@@ -111,7 +105,7 @@ def compile_policy(
         on_unknown=Action[spec.on_unknown.upper()],
         limits=_limits(spec.limits),
         endpoints=_endpoints(spec.endpoints.allow),
-        models=compile_models(spec.models.allow, extra_models, spec.models.pinned),
+        models=compile_models(spec.models.allow, spec.models.pinned),
         tools=compile_tools(spec.tools.default, (tool.name for tool in spec.tools.allow)),
         rules=rules,
         by_scope=_by_scope(rules),

@@ -28,7 +28,7 @@ from pydantic_core import PydanticCustomError
 
 from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES
 from extproc.detectors import DETECTORS
-from extproc.policy.models import BadName, normalise
+from extproc.policy.models import BadName, check_entry
 
 _UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE: Final = re.compile(r"(\d{1,12})(B|KiB|MiB|GiB)?")
@@ -67,15 +67,17 @@ def _scope(value: str) -> str:
 
 
 def _endpoint(value: str) -> str:
-    path = value.partition(" ")[2]
-    if _ENDPOINT.fullmatch(value) is None or {".", ".."} & set(path.split("/")):
+    segments = value.partition(" ")[2].split("/")
+    if _ENDPOINT.fullmatch(value) is None or {".", ".."} & set(segments):
         raise _wrong('an endpoint is a method and a plain path, such as "GET /v1/models"; "*" is one path segment')
+    if any("*" in segment for segment in segments if segment != "*"):
+        raise _wrong('"*" stands for one whole path segment, as in "GET /v1/models/*"; there is no other pattern')
     return value
 
 
 def _model(value: str) -> str:
     try:
-        normalise(value)
+        check_entry(value)
     except BadName as why:
         raise _wrong(str(why)) from None
     return value
@@ -111,7 +113,7 @@ class LimitsDocument(_Strict):
 
     request_bytes: Annotated[Size, Field(description="largest request body")] = 2 << 20
     response_bytes: Annotated[Size, Field(description="largest frame, or answer that comes as one document")] = 8 << 20
-    held_bytes: Annotated[Size, Field(description="most of a streamed answer that may wait for a decision")] = 64 << 10
+    held_bytes: Annotated[Size, Field(description="most of a streamed answer that may wait for a decision")] = 1 << 20
     decide_s: Annotated[Seconds, Field(description="verdict on a request, from its last byte")] = 5.0
     exchange_s: Annotated[Seconds, Field(description="a whole exchange")] = 1800.0
     idle_s: Annotated[Seconds, Field(description="no event from either side")] = 300.0
@@ -222,7 +224,8 @@ class SpecDocument(_Strict):
     """What the policy says."""
 
     mode: Annotated[
-        Literal["enforce", "monitor"], Field(description="monitor: record what would happen, change nothing")
+        Literal["enforce", "monitor"],
+        Field(description="monitor: judge and record, but refuse only what is unreadable or unnamed"),
     ] = "enforce"
     on_error: Annotated[Literal["deny"], Field(description="a bug, a deadline, an unreadable body")] = "deny"
     on_unknown: Annotated[

@@ -24,6 +24,7 @@ NAME_CHARS: Final = 256
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
 _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _GLOB: Final = re.compile(r"[*?\[]")
+_CHARACTER_SET: Final = re.compile(r"\[!?+\]?+[^\]]*+\]")
 
 
 class BadName(ValueError):  # noqa: N818 - what it is
@@ -118,6 +119,11 @@ class ModelAllowlist:
     globs: tuple[_Glob, ...]
     pinned: bool
 
+    @property
+    def empty(self) -> bool:
+        """Whether no model may be asked for."""
+        return not self.exact and not self.globs
+
     def refusal(self, name: str) -> str | None:
         """Say why this model may not be used, or None if it may. Fit for the client."""
         try:
@@ -139,13 +145,33 @@ def is_glob(entry: str) -> bool:
     return _GLOB.search(entry) is not None
 
 
-def compile_models(allow: Iterable[str], extra: Iterable[str], pinned: bool) -> ModelAllowlist:
-    """Read an allowlist. ``extra`` holds names to take literally, as an upstream serves them.
+def check_entry(entry: str) -> None:
+    """Check an entry of an allowlist.
+
+    Raises:
+        BadName: it is not a name or a pattern of names.
+    """
+    name = normalise(entry)
+    # Part by part, as it is matched: a set cannot hold a "/", nor the ":" before the tag.
+    if any("[" in _CHARACTER_SET.sub("", part) for part in (name.host, name.namespace, name.model, name.tag)):
+        raise BadName('"[" begins a set of characters and needs a "]" in the same part of the name')
+
+
+def admits_nothing(entry: str, pinned: bool) -> bool:
+    """Say whether an entry is a pattern of names that no pattern may admit."""
+    if not is_glob(entry):
+        return False
+    name = normalise(entry)
+    return name.tagged and (name.leaves or (pinned and name.moves))
+
+
+def compile_models(allow: Iterable[str], pinned: bool) -> ModelAllowlist:
+    """Read an allowlist.
 
     Raises:
         BadName: an entry is not a name or a pattern of names.
     """
     entries = list(allow)
-    exact = [normalise(entry) for entry in (*(entry for entry in entries if not is_glob(entry)), *extra)]
+    exact = frozenset(normalise(entry) for entry in entries if not is_glob(entry))
     globs = tuple(_compile_glob(entry) for entry in entries if is_glob(entry))
-    return ModelAllowlist(frozenset(exact), globs, pinned)
+    return ModelAllowlist(exact, globs, pinned)

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from extproc.chat import JsonPath
 from extproc.policy.document import PolicyDocument, RuleDocument, did_you_mean
+from extproc.policy.models import admits_nothing
 
 # Named in the design of the policy file, but not by this version.
 _LATER: Final = frozenset({"lock", "arguments", "when", "match"})
@@ -77,6 +78,11 @@ def warnings(document: PolicyDocument) -> list[Problem]:
         found.append(Problem(("spec", "tools", "default"), "every tool may be declared and called"))
     if "*" in spec.models.allow:
         found.append(Problem(("spec", "models", "allow"), "every model may be asked for"))
+    found += [
+        Problem(("spec", "models", "allow", index), f'"{entry}" admits nothing: list such names letter for letter')
+        for index, entry in enumerate(spec.models.allow)
+        if admits_nothing(entry, spec.models.pinned)
+    ]
     return found
 
 

@@ -52,6 +52,9 @@ def _frame(raw: bytes) -> Frame:
         case ["call", index, name, arguments]:
             piece = CallDelta(choice, int(index), name.strip("."), arguments, (4,))
             return Frame(raw, render, calls=(piece,), choices=choices)
+        case ["id", index, call_id, name, arguments]:
+            piece = CallDelta(choice, int(index), name, arguments, (5,), id=call_id)
+            return Frame(raw, render, calls=(piece,), choices=choices)
         case ["both", text, copy]:
             deltas = (
                 TextDelta((choice, "content"), text, (2,)),
