@@ -23,6 +23,7 @@ _BLANK_LINE: Final = re.compile(rb"\r\n|\n|\r(?!\Z)")
 _EVENT_END: Final = re.compile(rb"[\r\n](?:(?<=\n)(?>\r\n|\n|\r(?!\Z))|(?<=\r)(?>\r\n|\r(?!\Z)))")
 _EVENT_END_CHARS: Final = 3
 _SSE_FIELDS: Final = frozenset({b"", b"data", b"event", b"id", b"retry"})  # a comment has no name
+_FIELD_BYTES: Final = 256  # of a line that is not data: nothing reads those, so they may not carry much
 _SPACE_RUN: Final = re.compile(rb"[ \t\r\n]*+")
 _STRUCTURE: Final = re.compile(rb'["\[\]{}]')
 _STRING_RUN: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
@@ -86,6 +87,7 @@ class SseFramer(_Delimited):
     """Server-sent events. The payload is the event's data lines, joined; comments and other fields stay in ``raw``.
 
     An unknown field, which a lenient client could take for something else, is malformed; a byte order mark makes one.
+    So is a long line of a field that is not data, since nobody inspects it; padding does not count.
     """
 
     def _next_end(self, searched: int) -> int:
@@ -105,6 +107,8 @@ class SseFramer(_Delimited):
                 data.append(value.removeprefix(b" "))
             elif name not in _SSE_FIELDS:
                 raise Malformed("the stream has a line that is not a server-sent event's")
+            elif len(value.strip()) > _FIELD_BYTES:
+                raise Malformed("the stream has a comment or field that is longer than allowed")
         return b"\n".join(data) if data else None
 
 

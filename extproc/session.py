@@ -3,8 +3,6 @@
 What lives here: the life of an exchange as a table of (state, event) -> handler, and the handlers. What must not: I/O,
 body modes, protobuf, JSON shapes, rules.
 
-Theory of operation
--------------------
 The shell feeds events in the order in which Envoy sent them and gets replies back; it never looks at the state.
 ``receive`` never raises for anything that a peer can send: a pair missing from the table, a body that cannot be read, a
 bug in a detector all end in ``_fail``, the only place where a failure becomes ``on_error``. No event is ever answered
@@ -53,7 +51,7 @@ from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, DecisionRecord
 from extproc.refusal import DECISION_HEADER, phrase, refuse
 from extproc.strict_json import JsonLimits, apply, dump
-from extproc.target import UnsafeTarget, split_target
+from extproc.target import UnsafeTarget, is_encoded, split_target, status_of
 
 _REQUEST: Final = Direction.REQUEST
 _RESPONSE: Final = Direction.RESPONSE
@@ -124,6 +122,11 @@ class Session:
         """Whether the verdict on the request is still out."""
         return self.state is State.GATHER
 
+    @property
+    def holds_answer(self) -> bool:
+        """Whether an answer is under way that is judged when it is whole."""
+        return self.state is State.ANSWER and self._answer is not None and not self._answer.streams
+
     # ---- the request ----
 
     def _on_request_headers(self, event: Event) -> list[Reply]:
@@ -143,7 +146,7 @@ class Session:
         if self._dialect is None:
             return self._on_no_dialect(event)
         record.dialect = self._dialect.name
-        if fields.get("content-encoding", "identity").lower() != "identity":
+        if is_encoded(event.headers):
             denial = engine.malformed(self._policy, "compressed request bodies are not accepted", record.decision_id)
             return self._refuse(denial)
         length = fields.get("content-length", "")
@@ -207,7 +210,7 @@ class Session:
         if event.end:
             self._finish("complete")
             return [going_on, Forward(_RESPONSE, b"", end=True)]
-        if fields.get("content-encoding", "identity").lower() != "identity":
+        if is_encoded(event.headers):
             return self._refuse(engine.unreadable_answer(policy, "the answer is compressed", record.decision_id))
         media_type = fields.get("content-type", "")
         self._answer = Answer(self._dialect, self._request, record.status, media_type, policy, record.decision_id)
@@ -216,8 +219,7 @@ class Session:
 
     def _answer_begins(self, event: ResponseHeaders) -> tuple[dict[str, str], Continue]:
         fields = dict(event.headers)
-        status = fields.get(":status", "")
-        self._record.status = int(status) if status.isdecimal() else 0
+        self._record.status = status_of(fields)
         return fields, Continue(_RESPONSE, set_headers=((DECISION_HEADER, self._record.decision_id),))
 
     def _on_answer_body(self, event: Event) -> list[Reply]:
@@ -291,14 +293,12 @@ class Session:
         return []
 
     def _on_closed(self, event: Event) -> list[Reply]:
-        assert isinstance(event, Closed)
-        self._record.reason = event.reason
+        self._record.reason = event.reason if isinstance(event, Closed) else ""
         self._finish("closed")
         return []
 
-    def _on_expired(self, event: Event) -> list[Reply]:
-        assert isinstance(event, Expired)
-        return self._fail(f"the {event.what} deadline passed")
+    def _on_expired(self, _event: Event) -> list[Reply]:
+        return self._fail("a deadline passed")
 
     def _on_misconfigured(self, event: Event) -> list[Reply]:
         assert isinstance(event, Misconfigured)

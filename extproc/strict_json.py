@@ -25,6 +25,8 @@ _INTEGER_CHARS: Final = 300  # beyond about 308 digits a double overflows; Pytho
 # An unclosed string runs to the end of the body: with a mandatory closing quote every later quote would rescan it.
 _STRINGS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+# Some clients cut JSON lines and events at these, too; inside of JSON they stand in strings only.
+_LINE_ENDS: Final = (("\u0085", "\\u0085"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -101,8 +103,10 @@ def apply(document: Json, edits: Sequence[Edit]) -> Json:
 
 
 def dump(document: Json) -> bytes:
-    """Write compact UTF-8 JSON; only lone surrogates, which UTF-8 cannot say, become escapes."""
+    """Write compact UTF-8 JSON. Lone surrogates, which UTF-8 cannot say, and Unicode's line ends become escapes."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for line_end, escape in _LINE_ENDS:
+        text = text.replace(line_end, escape)
     return text.encode("utf-8", "backslashreplace")
 
 

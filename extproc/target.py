@@ -1,4 +1,6 @@
-"""The request target: is this path in normal form, so that what we match is what every server behind us sees?
+"""Reading HTTP headers: the request target, encodings, the status.
+
+Is this path in normal form, so that what we match is what every server behind us sees?
 
 Nothing is repaired here. A path that two parsers could read differently (percent-encoded letters, doubled slashes, dot
 segments, encoded slashes, path parameters) is refused, because llama.cpp serves ``/v1/chat/%63ompletions`` and routers
@@ -8,7 +10,10 @@ differ on the rest.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
+
+from extproc.messages import Headers
 
 
 class UnsafeTarget(ValueError):  # noqa: N818 - names what the target is
@@ -43,3 +48,14 @@ def split_target(target: str) -> str:
         if character in _HIDING or not character.isprintable():
             raise UnsafeTarget("the path holds an escape that hides a plain character")
     return path
+
+
+def is_encoded(headers: Headers) -> bool:
+    """Say whether a body comes compressed: any ``content-encoding`` counts, also beside one that says identity."""
+    return any(name == "content-encoding" and value.lower() != "identity" for name, value in headers)
+
+
+def status_of(fields: Mapping[str, str]) -> int:
+    """The status of an answer; 0 where there is none that is a number."""
+    status = fields.get(":status", "")
+    return int(status) if status.isdecimal() and status.isascii() else 0

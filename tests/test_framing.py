@@ -75,6 +75,14 @@ def test_a_line_that_a_lenient_client_could_read_is_malformed(line: bytes) -> No
         run(SseFramer, [line + b"\n\n"])
 
 
+@pytest.mark.parametrize("line", [b": ", b"event: ", b"id: "])
+def test_a_line_that_nobody_inspects_may_not_carry_much(line: bytes) -> None:
+    padded = line + b"x" * 256 + b" " * 2048 + b"\ndata: y\n\n"
+    assert payloads(run(SseFramer, [padded])) == [b"y"]
+    with pytest.raises(Malformed):
+        run(SseFramer, [line + b"x" * 257 + b"\n\n"])
+
+
 def test_frames_before_a_malformed_one_come_out_first() -> None:
     framer = SseFramer(100).feed(b"data: x\n\nbad\n\n", False)
     assert next(framer).payload == b"x"

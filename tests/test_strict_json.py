@@ -145,8 +145,15 @@ def test_a_path_that_leads_nowhere_is_an_error(path: tuple[str | int, ...]) -> N
         apply({"list": [1], "text": "s"}, [Edit(path, 1)])
 
 
-def test_dump_writes_compact_utf8_and_escapes_lone_surrogates_only() -> None:
+def test_dump_writes_compact_utf8_and_escapes_lone_surrogates() -> None:
     assert dump({"a": ["é😀", "\ud83d\\"]}) == '{"a":["é😀","\\ud83d\\\\"]}'.encode()
+
+
+def test_what_dump_writes_is_one_line_however_a_client_cuts_lines() -> None:
+    document: Json = {"a\u2028b\u2029": "".join(map(chr, range(0x3000)))}
+    written = dump(document)
+    assert len(written.decode().splitlines()) == 1
+    assert read_answer(written) == document
 
 
 JSON = st.recursive(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.target import UnsafeTarget, split_target
+from extproc.target import UnsafeTarget, is_encoded, split_target, status_of
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,13 @@ def test_any_text_is_a_path_or_unsafe(target: str) -> None:
         return
     assert ("/" + target).startswith(path)
     assert "//" not in path
+
+
+def test_one_encoding_among_several_counts() -> None:
+    assert is_encoded((("content-encoding", "deflate"), ("content-encoding", "identity")))
+    assert not is_encoded((("content-encoding", "Identity"), ("content-type", "gzip")))
+
+
+@pytest.mark.parametrize(("text", "status"), [("200", 200), ("", 0), ("abc", 0), ("\u0662", 0)])
+def test_a_status_is_a_number_or_none(text: str, status: int) -> None:
+    assert status_of({":status": text}) == status

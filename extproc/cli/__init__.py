@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from extproc import __version__
+from extproc.cli.arguments import HelpFormatter
 
 VERBS: Final = (
     ("up", "start Envoy and the ext_proc server in front of an upstream, in one command"),
@@ -35,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Only the verb that runs is imported: `scan` must not pay for grpc.
     chosen = next((word for word in arguments if not word.startswith("-")), "")
     for name, summary in VERBS:
-        verb = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        description = summary[0].upper() + summary[1:] + "."
+        verb = verbs.add_parser(name, help=summary, description=description, formatter_class=HelpFormatter)
         if name == chosen:
             module = importlib.import_module(f"extproc.cli.{name}")
             module.configure(verb)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from extproc.policy.document import RuleDocument, json_schema
-from extproc.runtime.store import LoadedPolicy, PolicyErrors, PolicyProblem, read_policy
+from extproc.runtime.store import LoadedPolicy, PolicyErrors, PolicyProblem, Unreadable, read_policy
 
 _COLUMNS = ("RULE", "DETECTOR", "ACTION", "MODE", "OWASP", "SCOPES")
 
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check each file; 0 if all are valid, 1 if one is not, 2 without a file."""
+    """Check each file; 0 if all are valid, 1 if one is not, 2 if one cannot be read or none is named."""
     if args.schema:
         print(json_schema(), end="")
         return 0
@@ -38,16 +38,17 @@ def _check(path: Path, strict: bool, as_json: bool) -> int:
     loaded: LoadedPolicy | None = None
     errors: Sequence[PolicyProblem] = ()
     warnings: Sequence[PolicyProblem] = ()
+    failed = 1
     try:
         loaded = read_policy(path)
         errors, warnings = (loaded.warnings, ()) if strict else ((), loaded.warnings)
-    except PolicyErrors as failed:
-        errors = failed.problems
+    except PolicyErrors as wrong:
+        errors, failed = wrong.problems, 2 if isinstance(wrong, Unreadable) else 1
     if as_json:
         print(json.dumps(_report(path, loaded, errors, warnings)))
     else:
         _show(path, loaded, errors, warnings)
-    return 1 if errors else 0
+    return failed if errors else 0
 
 
 def _show(

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo; 0 if every row is as expected, 1 if not or if something did not start."""
     needed = _NEEDED if args.no_model else (*_NEEDED, "xllamacpp")
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
-        print(f"the demo needs {', '.join(missing)}: pip install 'sluicegate[demo]'", file=sys.stderr)
+        print(f"the demo needs {', '.join(missing)}: pip install '.[demo]' in a checkout", file=sys.stderr)
         return 2
     from extproc.demo import stage
 

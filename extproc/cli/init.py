@@ -26,10 +26,10 @@ _HEADER: Final = """\
 _REASONS: Final = {
     Verdict.PINNED: "A fixed tag: the name means the same model until someone replaces that tag.",
     Verdict.AS_SERVED: (
-        "WARNING: no fixed tag, so the next pull may put another model behind the name. Allowed because this model is"
-        " served under no other name; give it a tag and name that instead."
+        "WARNING: no fixed tag, so the next pull may put another model behind the name. Allowed because no other"
+        " tag of it is served; give it one and name that instead."
     ),
-    Verdict.MOVES: "Left out: no fixed tag, and the same model is served with one.",
+    Verdict.MOVES: "Left out: no fixed tag, and another tag of it is served.",
     Verdict.LEAVES: "Left out: prompts to these leave this machine for the vendor's cloud.",
     Verdict.UNREADABLE: "Left out: {count} that cannot be a model's name.",
 }
@@ -102,7 +102,9 @@ def model_warnings(models: Sequence[ServedModel]) -> list[str]:
     if leaves := by_verdict[Verdict.LEAVES]:
         out.append(f"refused, runs in the vendor's cloud: {', '.join(model.name for model in leaves)}")
     if moves := by_verdict[Verdict.MOVES]:
-        out.append(f"refused, the same model is served with a fixed tag: {', '.join(model.name for model in moves)}")
+        out.append(
+            f"refused, no fixed tag, and another tag of it is served: {', '.join(model.name for model in moves)}"
+        )
     if unreadable := by_verdict[Verdict.UNREADABLE]:
         out.append(f"refused, not names of models: {len(unreadable)}")
     if not any(model.verdict.allowed for model in models):

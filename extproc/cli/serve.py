@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from extproc.runtime.transports.endpoint import Endpoint
+from extproc.cli.arguments import endpoint, positive, seconds
 
 if TYPE_CHECKING:
     from extproc.runtime.server import ServerSetup, Serving
@@ -30,21 +30,23 @@ _STDOUT: Final = 1
 def configure(parser: argparse.ArgumentParser) -> None:
     """Name the arguments."""
     add = parser.add_argument
-    add("--listen", type=_endpoint, default="127.0.0.1:9002", metavar="HOST:PORT", help="or unix:///path")
+    add("--listen", type=endpoint, default="127.0.0.1:9002", metavar="HOST:PORT", help="or unix:///path")
     add("--policy", type=Path, metavar="FILE", help="default: the one that ships")
-    add("--workers", type=_positive, default=1, metavar="N", help="processes; the next ports, or .1 .2 in the path")
+    add("--workers", type=positive, default=1, metavar="N", help="processes; the next ports, or .1 .2 in the path")
     add("--body-modes", metavar="MODES", help="REQUEST,RESPONSE[,nowait] where the gateway does not announce them")
     add("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     add("--tls-key", type=Path, metavar="FILE", help="its key, PEM")
     add("--client-ca", type=Path, metavar="FILE", help="clients must show a certificate signed by this authority")
-    add("--admin", type=_endpoint, metavar="HOST:PORT", help="/metrics and /healthz; default: none")
+    add("--admin", type=endpoint, metavar="HOST:PORT", help="/metrics and /healthz; default: none")
     add("--audit", default="-", metavar="FILE", help="audit lines; - is standard output")
     add("--record", type=Path, metavar="DIR", help="record exchanges, without secrets, for sluicegate replay")
-    add("--max-streams", type=_positive, default=4096, metavar="N", help="exchanges at once, per worker")
-    add("--max-message-bytes", type=_positive, default=64 << 20, metavar="N", help="the largest message of Envoy's")
-    add("--socket-mode", type=_socket_mode, default=0o600, metavar="MODE", help="rights of a unix socket: 0600 or 0660")
-    add("--stall-timeout", type=_seconds, default=10.0, metavar="S", help="exit if the event loop stands still so long")
-    add("--drain-s", type=_seconds, default=30.0, metavar="S", help="what is under way may take this long at the end")
+    add("--max-streams", type=positive, default=4096, metavar="N", help="exchanges at once, per worker")
+    add("--max-message-bytes", type=positive, default=64 << 20, metavar="N", help="the largest message of Envoy's")
+    add(
+        "--socket-mode", type=_socket_mode, default="0600", metavar="MODE", help="rights of a unix socket: 0600 or 0660"
+    )
+    add("--stall-timeout", type=seconds, default=10.0, metavar="S", help="exit if the event loop stands still so long")
+    add("--drain-s", type=seconds, default=30.0, metavar="S", help="what is under way may take this long at the end")
     add("--link", type=int, help=argparse.SUPPRESS)  # a worker's descriptor of the link to its supervisor
 
 
@@ -96,10 +98,12 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--client-ca needs --tls-cert and --tls-key")
     if args.admin is not None and args.admin.path:
         raise UsageError("--admin takes HOST:PORT")
+    if args.audit == "-" and sys.stdout is None:  # closed; the next file to be opened would get the audit lines
+        raise UsageError("standard output is closed, and the audit log goes there; name a file with --audit")
     try:
-        for endpoint in (args.listen, args.admin):
-            if endpoint is not None:
-                endpoint.of_worker(args.workers - 1)
+        for address in (args.listen, args.admin):
+            if address is not None:
+                address.of_worker(args.workers - 1)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
@@ -165,6 +169,10 @@ def _setup(args: argparse.Namespace, audit: int) -> ServerSetup:
 
 
 def _warn(setup: ServerSetup) -> None:
+    if not setup.policy.enforces:
+        _say("warning: the policy's mode is monitor: models, tools, limits and rules are recorded, not enforced")
+    elif setup.policy.models.empty:
+        _say("warning: the policy allows no model: every chat will be refused (sluicegate init writes one that does)")
     if not setup.listen.is_local and setup.tls is None:
         _say(f"warning: {setup.listen} is open to the network without TLS: prompts and answers travel in the clear")
     elif not setup.listen.is_local and setup.tls is not None and setup.tls.client_ca is None:
@@ -234,29 +242,6 @@ def _say(line: str) -> None:
 
 
 # ---- arguments ---------------------------------------------------------------------------------------------------
-
-
-def _endpoint(text: str) -> Endpoint:
-    try:
-        return Endpoint.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be a positive number of seconds")
-    return value
 
 
 def _socket_mode(text: str) -> int:

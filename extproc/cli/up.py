@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from extproc.cli.arguments import endpoint, positive, seconds
 from extproc.cli.init import model_warnings, starter_policy
 from extproc.cli.up_report import Report, show
 from extproc.policy.document import PolicyDocument
 from extproc.policy.problems import inspect, place, warnings
 from extproc.runtime.assets import asset
-from extproc.runtime.envoy_config import Plan, Upstream, parse_upstream, render
+from extproc.runtime.envoy_config import Plan, Upstream, numeric, parse_upstream, render
 from extproc.runtime.envoy_process import (
     Child,
     ConfigRejected,
@@ -37,7 +38,7 @@ from extproc.runtime.envoy_process import (
     report_signals,
     validate_config,
 )
-from extproc.runtime.transports.endpoint import Endpoint
+from extproc.runtime.transports.endpoint import Endpoint, try_bind
 from extproc.runtime.upstream_probe import ProbeFailed, ServedModel, Unreachable, served_models
 from extproc.runtime.yaml_source import BadYaml, read_yaml
 
@@ -80,6 +81,11 @@ class _Setup:
         return tuple(first.of_worker(index) for index in range(self.args.workers))
 
     @property
+    def config(self) -> Path:
+        """Envoy's bootstrap."""
+        return self.folder / "envoy.yaml"
+
+    @property
     def admin_socket(self) -> str:
         """Envoy's admin interface; nobody else can open the folder that it is in."""
         return str(self.folder / "envoy.sock")
@@ -88,16 +94,21 @@ class _Setup:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Name the arguments."""
     parser.add_argument("--upstream", required=True, metavar="URL", help="the LLM server: http[s]://HOST[:PORT]")
-    parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="where clients connect")
+    parser.add_argument(
+        "--listen", type=endpoint, default="127.0.0.1:8080", metavar="IP:PORT", help="where clients connect"
+    )
     parser.add_argument("--policy", type=Path, metavar="FILE", help="default: the shipped one, with what is served now")
-    parser.add_argument("--admin", metavar="HOST:PORT", help="the server's /metrics and /healthz; default: none")
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes of the policy server")
+    parser.add_argument("--admin", type=endpoint, metavar="HOST:PORT", help="/metrics and /healthz; default: none")
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes of the policy server")
     parser.add_argument("--audit", default="-", metavar="FILE", help="audit lines; - is standard output")
+    parser.add_argument("--record", metavar="DIR", help="record exchanges, without secrets, for sluicegate replay")
     parser.add_argument("--access-log", default="", metavar="FILE", help="Envoy's access log; default: none")
     parser.add_argument("--upstream-http2", action="store_true", help="speak HTTP/2 to the upstream, also without TLS")
     parser.add_argument("--upstream-ca", default="", metavar="FILE", help="certificate authorities to trust instead")
     parser.add_argument("--envoy", default="", metavar="PATH", help="the Envoy binary; default: the [envoy] extra's")
-    parser.add_argument("--drain-s", type=float, default=10.0, metavar="S", help="what is under way may take this long")
+    parser.add_argument(
+        "--drain-s", type=seconds, default=10.0, metavar="S", help="what is under way may take this long"
+    )
     parser.add_argument("--json", action="store_true", help="say what is up as a line of JSON, with event: up")
 
 
@@ -105,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     """Guard the upstream until told to stop.
 
     Returns 0 after a signal, 1 if the upstream is unreachable or does not say what it serves, 2 for wrong usage, a bad
-    policy or a missing Envoy, 70 where the gate did not come up or a child died.
+    policy, a taken port or a missing Envoy, 70 where the gate did not come up or a child died.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="sluicegate-") as folder:
@@ -115,33 +126,68 @@ def run(args: argparse.Namespace) -> int:
         return error.code
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 def _prepare(args: argparse.Namespace, folder: Path) -> _Setup:
     try:
-        listen = Endpoint.parse(args.listen)
+        listen = _listen_address(args.listen)
+        _check_admin(args)
         upstream = parse_upstream(args.upstream, http2=args.upstream_http2, ca_file=args.upstream_ca)
         envoy = find_envoy(args.envoy)
     except (ValueError, EnvoyMissing) as error:
         raise NotUp(str(error), 2) from error
-    if listen.path or not listen.port:
-        raise NotUp(f"--listen {args.listen}: expected HOST:PORT", 2)
-    try:
-        models = served_models(upstream)
-    except ProbeFailed as error:
-        if args.policy is None or isinstance(error, Unreachable):
-            raise NotUp(str(error), 1) from error
-        models = ()
+    if sys.stdout is None:
+        raise NotUp("standard output is closed", 2)
+    models = _served(args, upstream)
     policy = args.policy
     if policy is None:
         policy = folder / "policy.yaml"
         policy.write_text(starter_policy(upstream, models), encoding="utf-8")
-    return _Setup(args, envoy, listen, upstream, models, policy, _document(policy), folder)
+    setup = _Setup(args, envoy, listen, upstream, models, policy, _document(policy), folder)
+    _check_writable(args.access_log)
+    _check_free(listen)
+    _write_config(setup)
+    return setup
+
+
+def _listen_address(listen: Endpoint) -> Endpoint:
+    if listen.path or not listen.port:
+        raise ValueError(f"--listen {listen}: expected IP:PORT")
+    try:
+        return numeric(listen)
+    except ValueError as error:
+        raise ValueError(f"--listen {listen}: {error}") from None
+
+
+def _check_admin(args: argparse.Namespace) -> None:
+    if args.admin is not None:
+        if args.admin.path:
+            raise ValueError("--admin takes HOST:PORT")
+        args.admin.of_worker(args.workers - 1)
+
+
+def _served(args: argparse.Namespace, upstream: Upstream) -> tuple[ServedModel, ...]:
+    try:
+        return served_models(upstream)
+    except Unreachable as error:
+        raise NotUp(str(error), 1) from error
+    except ProbeFailed as error:
+        if args.policy is None:
+            raise NotUp(f"{error}; with --policy FILE it need not list any", 1) from error
+        return ()
+
+
+def _check_writable(access_log: str) -> None:
+    if access_log not in {"", "-"}:
+        try:
+            Path(access_log).open("ab").close()
+        except OSError as error:
+            raise NotUp(f"--access-log {access_log}: {error.strerror}", 2) from error
+
+
+def _check_free(listen: Endpoint) -> None:
+    try:
+        try_bind(listen)
+    except OSError as error:
+        raise NotUp(f"cannot listen on {listen}: {error.strerror}", 2) from error
 
 
 def _document(policy: Path) -> PolicyDocument:
@@ -188,8 +234,10 @@ def _start_server(setup: _Setup, happenings: Happenings) -> Child:
     args = setup.args
     argv = [sys.executable, "-m", "extproc", "serve", "--listen", str(setup.endpoints[0])]
     argv += ["--policy", str(setup.policy), "--audit", args.audit, "--workers", str(args.workers)]
-    if args.admin:
-        argv += ["--admin", args.admin]
+    if args.admin is not None:
+        argv += ["--admin", str(args.admin)]
+    if args.record is not None:
+        argv += ["--record", args.record]
 
     def on_line(line: str) -> None:
         if line.startswith(_READY):
@@ -201,7 +249,7 @@ def _start_server(setup: _Setup, happenings: Happenings) -> Child:
     return Child(_SERVER, argv, happenings, on_line)
 
 
-def _start_envoy(setup: _Setup, happenings: Happenings) -> Child:
+def _write_config(setup: _Setup) -> None:
     plan = Plan(
         listen=setup.listen,
         upstream=setup.upstream,
@@ -211,15 +259,17 @@ def _start_envoy(setup: _Setup, happenings: Happenings) -> Child:
         # Envoy stalls an upload that is larger than this before the server can refuse it for its size.
         request_buffer_bytes=max(_MIN_BUFFER_BYTES, 2 * setup.document.spec.limits.request_bytes),
     )
-    config = setup.folder / "envoy.yaml"
     try:
-        config.write_text(render(asset(TEMPLATE).read_text(encoding="utf-8"), plan), encoding="utf-8")
-        validate_config(setup.envoy, config)
+        setup.config.write_text(render(asset(TEMPLATE).read_text(encoding="utf-8"), plan), encoding="utf-8")
+        validate_config(setup.envoy, setup.config)
     except ValueError as error:
         raise NotUp(str(error), 2) from error
     except ConfigRejected as error:
         raise NotUp(f"Envoy does not accept its configuration\n{error}") from error
-    argv = [str(setup.envoy), "--config-path", str(config), "--disable-hot-restart"]
+
+
+def _start_envoy(setup: _Setup, happenings: Happenings) -> Child:
+    argv = [str(setup.envoy), "--config-path", str(setup.config), "--disable-hot-restart"]
     argv += ["--log-level", "warn", "--component-log-level", "main:error", "--log-format", "envoy: [%l] %v"]
     return Child(_ENVOY, argv, happenings)
 
@@ -287,7 +337,7 @@ def _report(setup: _Setup, revision: str) -> Report:
         revision=revision,
         mode=spec.mode,
         workers=args.workers,
-        admin=args.admin or "",
+        admin="" if args.admin is None else str(args.admin),
         audit="standard output" if args.audit == "-" else args.audit,
         allowed=tuple(spec.models.allow),
         served=setup.models,

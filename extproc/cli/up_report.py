@@ -17,6 +17,7 @@ from extproc.runtime.upstream_probe import ServedModel
 _SHOWN_MODELS = 20
 _DIGEST_CHARS = 12
 _NAME_CHARS = 10
+_MONITORED = "recorded, not enforced (but for endpoints, unreadable requests, and rules that enforce)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def curl(report: Report) -> str:
 def _rows(report: Report) -> list[tuple[str, str]]:
     reach = "this machine only" if report.listen.is_local else "open to the network"
     server = "1 process" if report.workers == 1 else f"{report.workers} processes"
-    mode = "" if report.mode == "enforce" else f", mode {report.mode}: nothing is refused"
+    mode = "" if report.mode == "enforce" else f", mode {report.mode}: {_MONITORED}"
     rows = [
         ("clients", f"http://{_reachable(report.listen)}  ({reach})"),
         ("gate", f"Envoy asks the policy server ({server}) over a private unix socket; no answer, no passage"),

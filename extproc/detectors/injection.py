@@ -19,22 +19,12 @@ from typing import Any, Final, TypeAlias
 from extproc.detectors.base import Match, Scan
 from extproc.detectors.normalise import normalise
 from extproc.detectors.pack import Fields, PackError
-from extproc.detectors.phrases import (
-    Lists,
-    Part,
-    Phrase,
-    PhraseError,
-    compile_list,
-    compile_phrase,
-    places_of,
-    stems_of,
-    words_of,
-)
+from extproc.detectors.phrases import Lists, Part, Phrase, PhraseError, compile_list, compile_phrase
 from extproc.detectors.views import Locate, View, Vocabulary, other_views, way_back
+from extproc.detectors.words import places_of, stems_of, words_of
 
 _SLICE: Final = 2048  # code points judged together
 _OVERLAP: Final = 512  # of slices: a match is no longer, so no slice's end cuts one
-
 
 _Rules: TypeAlias = Sequence[tuple["Rule", Phrase]]
 
@@ -105,7 +95,8 @@ class InjectionDetector:
         hits: _Hits = {}
         text = view.text
         marks = (mark for mark in self._marks if text.find(mark, start, end) >= 0)
-        for beginning in [*(stems & self._by_start.keys()), *marks]:
+        # Sorted, so that every process reports the same match of a rule.
+        for beginning in sorted([*(stems & self._by_start.keys()), *marks]):
             possible = [pair for pair in self._by_start[beginning] if pair[1].possible(stems)]
             places = list(places_of(beginning, text, start, end)) if possible else []
             for rule, phrase in possible:

@@ -24,7 +24,6 @@ are counted and limited.
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,22 +32,13 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from extproc.detectors.lookalikes import read
+from extproc.detectors.words import INSIDE_WORD, MARK, SPACED_WORD, stems_of_literal
 
 WORK_LIMIT: Final = 128  # ways to share out a text among the gaps of one phrase
-_STEM: Final = 4
 _SUFFIX_LIMIT: Final = 12
 _SEPARATOR_LIMIT: Final = 5
 _GAP_WORD_LIMIT: Final = 24
 
-# Scripts that set no space between words: Thai to Khmer, Kana, Han, Hangul (whose words take endings and compound).
-_UNSPACED: Final = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
-    "\U00020000-\U0003ffff"
-)
-# Not \w: that leaves out the vowel signs of Indic scripts.
-_LETTER: Final = (
-    rf"[^\x00-/:-@\[-`{{-\xbf\u060c\u061b\u061f\u0964\u0965\u2000-\u2bff\u3000-\u303f\U0001f000-\U0001faff{_UNSPACED}]"
-)
 # What guards the edges of a word stands thousands of times in a pack's regexes, and `re` walks each character class
 # code point by code point when it compiles it: these are short or made of categories, and cost next to nothing.
 _LATIN: Final = "[0-9a-z]"
@@ -62,13 +52,7 @@ _GAP_WORD_LONGEST: Final = _GAP_WORD_LIMIT + 4
 _NAME: Final = re.compile(r"@([a-z0-9_]+)")
 _GAP: Final = re.compile(r"\[(~?)([0-9]{1,3})\]")
 _LOOK: Final = re.compile(r"<?!\(")
-_INSIDE_WORD: Final = re.compile(rf"(?<={_LETTER})['-](?={_LETTER})")
 _SPECIAL: Final = frozenset(" ()|@[]^*\\")
-
-_ASCII_WORDS: Final = {point: chr(point) if chr(point).isalnum() else " " for point in range(128)}
-_MARK: Final = re.compile(rf"(?:(?!{_LETTER})[^{_UNSPACED}])+")
-_SPACED_WORD: Final = re.compile(f"{_LETTER}+")
-_UNSPACED_RUN: Final = re.compile(f"[{_UNSPACED}]{{2,}}")
 
 
 class PhraseError(ValueError):
@@ -124,33 +108,6 @@ class Part(NamedTuple):
 Lists: TypeAlias = Mapping[str, Part]
 
 
-def words_of(normalised: str) -> list[str]:
-    """Return the words of a normalised text that is written with spaces."""
-    if normalised.isascii():
-        return normalised.translate(_ASCII_WORDS).split()
-    return _SPACED_WORD.findall(normalised)
-
-
-def stems_of(normalised: str, words: Iterable[str]) -> set[str]:
-    """Return every stem of a text, given its words: how words begin, and all pairs of unspaced letters."""
-    stems = {word[:_STEM] for word in words}
-    if not normalised.isascii():
-        for run in _UNSPACED_RUN.findall(normalised):
-            stems.update(map("".join, itertools.pairwise(run)))
-    return stems
-
-
-def places_of(beginning: str, text: str, start: int, end: int) -> Iterator[int]:
-    """Give the places of a text, between ``start`` and ``end``, where a phrase that begins so may stand."""
-    inside_words = not (beginning.isascii() and beginning.isalpha())
-    place = text.find(beginning, start, end)
-    while place >= 0:
-        # Letters of other alphabets are left to the phrase; most words are of this one.
-        if inside_words or not place or not "a" <= text[place - 1] <= "z":
-            yield place
-        place = text.find(beginning, place + 1, end)
-
-
 def compile_list(phrases: Sequence[str], lists: Lists) -> Part:
     """Compile a named list of phrases, which may use the lists given.
 
@@ -197,7 +154,7 @@ def _one_of(alternatives: Sequence[Part]) -> Part:
 def _none_before(words: Sequence[str]) -> Part:
     """Look back for each word and the one character, after ``normalise``, that parts it from what follows."""
     folded = ("".join(map(read, word)).casefold() for word in words)
-    behind = (re.escape(word) + (_NO_LETTER if _SPACED_WORD.match(word[-1]) else "") for word in folded)
+    behind = (re.escape(word) + (_NO_LETTER if SPACED_WORD.match(word[-1]) else "") for word in folded)
     return Part("".join(f"(?<!{look})" for look in behind), looks=True, may_lack=True)
 
 
@@ -338,7 +295,7 @@ class _Reader:
         while ((char := self.peek()) and char not in _SPECIAL) or char == "\\":
             if _LOOK.match(self.phrase, self.at):
                 break
-            if inside := _INSIDE_WORD.match(self.phrase, self.at):
+            if inside := INSIDE_WORD.match(self.phrase, self.at):
                 pieces.append("'?" if inside[0] == "'" else r"[\s-]?")
                 plain += inside[0]
             else:
@@ -355,19 +312,19 @@ class _Reader:
         self.at += starred
         if starred:
             pieces.append(_SUFFIXES[plain[-1].isascii()])
-        stems = _stems(plain, starred=starred)
-        mark = _MARK.match(plain)
+        stems = stems_of_literal(plain, starred=starred)
+        mark = MARK.match(plain)
         return Part(
             "".join(pieces),
             (stems,) if stems else (),
             frozenset({mark[0]}) if mark else stems,
             len(plain) + (_SUFFIX_LIMIT if starred else 0),
-            opens=f"(?<!{_guard(plain[0])})" if _SPACED_WORD.match(plain) else "",
-            closes=f"(?!{_guard(plain[-1])})" if not starred and _SPACED_WORD.match(plain[-1]) else "",
+            opens=f"(?<!{_guard(plain[0])})" if SPACED_WORD.match(plain) else "",
+            closes=f"(?!{_guard(plain[-1])})" if not starred and SPACED_WORD.match(plain[-1]) else "",
         )
 
     def refuse_glue(self) -> None:
-        if self.at and _SPACED_WORD.match(self.phrase, self.at - 1):
+        if self.at and SPACED_WORD.match(self.phrase, self.at - 1):
             raise PhraseError("a group or list glued to a word; write the whole words")
 
     def peek(self) -> str:
@@ -386,18 +343,3 @@ def _first_parts(parts: Iterable[Part]) -> Iterator[Part]:
             yield part
         if not part.may_lack:
             return
-
-
-def _stems(literal: str, *, starred: bool) -> frozenset[str]:
-    """The stems of which a text with this literal is certain to have one; none if that is not certain."""
-    body = _MARK.sub("", literal, count=1) if _MARK.match(literal) else literal
-    if pair := _UNSPACED_RUN.match(body):
-        return frozenset({pair[0][:2]})
-    stems: set[str] = set()
-    # As two words, and as the one that it is without its apostrophes and hyphens.
-    for spelling in (body, _INSIDE_WORD.sub("", body)):
-        if word := _SPACED_WORD.match(spelling):
-            if starred and word.end() == len(spelling) and len(word[0]) < _STEM:
-                return frozenset()
-            stems.add(word[0][:_STEM])
-    return frozenset(stems)

@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple, TypeAlias
 
 from extproc.detectors.normalise import Alignment, Normalised, normalise, substitute
-from extproc.detectors.phrases import words_of
+from extproc.detectors.words import words_of
 
 Locate: TypeAlias = Callable[[int, int], tuple[int, int]]
 """From ``[start, end)`` of a reading to the run of the original that it comes from."""

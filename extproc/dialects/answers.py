@@ -9,21 +9,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from extproc.chat import CallDelta, Channel, Denial, Edit, Frame, Json, JsonPath, Malformed, TextDelta
 from extproc.dialects.members import Members
-from extproc.dialects.untrusted import strings
+from extproc.dialects.untrusted import Found, strings
 from extproc.framing import BodyFramer, Piece, replace_event_data, replace_line
 from extproc.strict_json import apply, dump, read_answer
 
 _CALL: Final = frozenset({"index", "id", "type", "function", "custom"})
+_CALLED: Final = frozenset({"index", "name"})
+# The text so far in a form that no detector reads: vLLM's and llama.cpp's token ids, and a log of the whole exchange.
+_TOKENS: Final = frozenset({"token_ids", "prompt_token_ids", "tokens", "__verbose"})
 
 Render = Callable[[Sequence[Edit]], bytes]
 
 # Lines that some client could read as JSON, where escapes say what the bytes do not.
 _LIKE_JSON: Final = re.compile(rb'(?:\A(?:\xef\xbb\xbf)?|[\r\n])(?:data:)?[ \t]*+["\[{]')
+
+# What a name, an id or a reason looks like, and too short for a secret. Whatever does not is read as text.
+_LABEL: Final = re.compile(r"[A-Za-z0-9_.:-]{0,16}")
 
 
 def media_type(content_type: str) -> str:
@@ -81,36 +89,75 @@ def spoken(choice: int, name: str, value: Json, path: JsonPath) -> Iterator[Text
         for found in strings(value, path):
             if not found.keys and found.path[-1] != "type":
                 yield TextDelta((choice, name), found.text, found.path)
+            elif not all(map(_LABEL.fullmatch, found.text.split("\n"))):
+                yield from _line(aside(choice), found)
     elif value is not None:
         raise Malformed("the answer has a text that is not a string")
 
 
 def body_text(value: Json, path: JsonPath = (), choice: int = 0) -> Iterator[TextDelta]:
     """Every string and key of a value, each followed by a line feed that belongs to it."""
-    channel = (choice, "body")
     for found in strings(value, path):
         if found.text:
-            yield TextDelta(channel, found.text, found.path)
-            yield TextDelta(channel, "\n", found.path)
+            yield from _line(choice, found)
+
+
+def _line(choice: int, found: Found) -> Iterator[TextDelta]:
+    yield TextDelta((choice, "body"), found.text, found.path)
+    yield TextDelta((choice, "body"), "\n", found.path)
+
+
+def aside(choice: int) -> int:
+    """Where a choice says what is not part of its text: on channels of ``~choice``, which end with the answer.
+
+    Servers go on with such texts after the choice has ended; and they may not stand between two pieces of its text.
+    """
+    return min(choice, ~choice)
+
+
+def labels(members: Members, names: Sequence[str], path: JsonPath, choice: int) -> Iterator[TextDelta]:
+    """The members that hold a name, an id or a reason, as text if they do not look like one."""
+    for name in names:
+        value = members.get(name)
+        if value is not None and not (isinstance(value, str) and _LABEL.fullmatch(value)):
+            yield from body_text(value, (*path, name), aside(choice))
 
 
 def unknown_members(
     members: Members, known: frozenset[str], path: JsonPath, choice: int, *, pieces: bool = False
 ) -> Iterator[TextDelta]:
-    """The text of all members that are not known; with ``pieces`` a string that stands alone continues the last one.
-
-    Some servers go on adding such members after a choice has ended, so the channel is that of ``~choice``: it ends with
-    the answer.
-    """
+    """The text of all members that are not known; with ``pieces`` a string that stands alone continues the last one."""
     if members.keys() <= known:
         return
     unknown = {name: value for name, value in members.items() if name not in known}
     alone = pieces and sum(isinstance(value, str) for value in unknown.values()) == 1
     for name, value in unknown.items():
         if alone and isinstance(value, str):
-            yield from spoken(~choice, "body", value, (*path, name))
+            yield from spoken(aside(choice), "body", value, (*path, name))
         else:
-            yield from body_text(value, (*path, name), ~choice)
+            yield from body_text(value, (*path, name), aside(choice))
+    yield from token_ids(unknown, path, choice)
+
+
+def token_ids(members: Members, path: JsonPath, choice: int) -> Iterator[TextDelta]:
+    """The members that say a text in token ids: nothing to read, but copies of what the choice says."""
+    for name, value in members.items():
+        if (value and name in _TOKENS) or _holds_integers(value):
+            yield copy_of((~aside(choice), "logprobs"), (*path, name))
+
+
+def _holds_integers(value: Json) -> bool:
+    """Whether there is an array of integers in a value, at any depth."""
+    stack = [value]
+    while stack:
+        current = stack.pop()
+        if isinstance(current, list):
+            if any(type(element) is int for element in current):
+                return True
+            stack += current
+        elif isinstance(current, dict):
+            stack += current.values()
+    return False
 
 
 def copies(deltas: Sequence[TextDelta]) -> list[TextDelta]:
@@ -159,19 +206,25 @@ def listed_call(
     Raises:
         Malformed: it is not a call, or two of them.
     """
-    if not isinstance(entry, dict) or ("custom" in entry and "function" in entry):
+    if not isinstance(entry, dict) or (entry.get("custom") is not None and entry.get("function") is not None):
         raise Malformed("the answer has a tool call that cannot be read")
-    texts = unknown_members(entry, _CALL, path, choice)
-    if "custom" in entry:
-        return call(entry["custom"], choice, index, (*path, "custom"), "input", whole=whole), texts
-    # A later piece of a call may bring nothing but an id.
-    return call(entry.get("function", {}), choice, index, (*path, "function"), whole=whole), texts
+    kind, arguments = ("function", "arguments") if entry.get("custom") is None else ("custom", "input")
+    function = entry.get(kind)
+    if function is None:  # a later piece of a call may bring nothing but an id
+        function = {}
+    piece, texts = call(function, choice, index, (*path, kind), arguments, whole=whole)
+    identity = entry.get("id")
+    if isinstance(identity, str) and identity:
+        piece = replace(piece, id=identity)
+    return piece, chain(texts, labels(entry, ("id", "type"), path, choice), unknown_members(entry, _CALL, path, choice))
 
 
 def call(
     function: Json, choice: int, index: int, path: JsonPath, arguments: str = "arguments", *, whole: bool
-) -> CallDelta:
-    """A call's name and arguments, whether those are JSON text or an object; ``arguments`` is the member's name.
+) -> tuple[CallDelta, Iterator[TextDelta]]:
+    """A call's name and arguments, whether those are JSON text or an object, and the text of what else it holds.
+
+    ``arguments`` is the member's name.
 
     Raises:
         Malformed: one of them is something else.
@@ -184,7 +237,8 @@ def call(
         value = dump(value).decode()
     if not isinstance(name, str | None) or not isinstance(value, str | None):
         raise Malformed("the answer has a tool call whose name or arguments cannot be read")
-    return CallDelta(choice, index, name or "", value or "", (*path, arguments), whole, structured)
+    piece = CallDelta(choice, index, name or "", value or "", (*path, arguments), whole, structured)
+    return piece, unknown_members(function, _CALLED | {arguments}, path, choice)
 
 
 # ---- bodies in no dialect ----------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ class OllamaChat(_Ollama):
         tools = declared_tools(document, untrusted)
         for name, value in document.items():
             if name not in ("model", "messages", "tools"):
-                untrusted.walk("parameter", value, (name,), keys=True)
+                untrusted.parameter(name, value)
         return self._request(document, untrusted, tools)
 
 
@@ -129,7 +129,7 @@ class OllamaGenerate(_Ollama):
             elif name == "context":
                 untrusted.not_inspected += ["tokens"] if value else []
             elif name != "model":
-                untrusted.walk("parameter", value, (name,), keys=True)
+                untrusted.parameter(name, value)
         flag(document, "raw")
         return self._request(document, untrusted, [])
 

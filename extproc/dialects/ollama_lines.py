@@ -12,8 +12,10 @@ from typing import Final
 
 from extproc.chat import CallDelta, ChatRequest, Denial, Frame, Json, JsonPath, Malformed, TextDelta
 from extproc.dialects.answers import (
+    aside,
     copies,
     copy_of,
+    labels,
     line_render,
     listed_call,
     logprobs,
@@ -76,34 +78,42 @@ class LinesDecoder:
 
     def _read(self, line: Members) -> _Speech:
         speech = _Speech()
-        speech.deltas += spoken(0, "content", line.get("response"), ("response",))
-        self._read_common(speech, line, _LINE, ())
+        # What is not this API's own speaks on channels of its own.
+        own, foreign = 0, aside(0)
         message = line.get("message")
-        if isinstance(message, dict):
-            speech.deltas += spoken(0, "content", message.get("content"), ("message", "content"))
-            self._read_common(speech, message, _MESSAGE, ("message",))
-        elif message is not None:
+        if not isinstance(message, dict | None):
             raise Malformed("the answer has a 'message' that is not an object")
+        message = message or {}
+        generated = self._read_speaker(speech, line, "response", (), foreign if self._chat else own)
+        chatted = self._read_speaker(speech, message, "content", ("message",), own if self._chat else foreign)
+        if generated and chatted and self.streams:
+            raise Malformed("the answer has a line with both a 'response' and a 'message'")
+        speech.deltas += labels(line, ("done_reason",), (), 0)
+        speech.deltas += labels(message, ("role",), ("message",), 0)
+        speech.deltas += unknown_members(line, _LINE, (), 0, pieces=self.streams)
+        speech.deltas += unknown_members(message, _MESSAGE, ("message",), 0, pieces=self.streams)
         speech.deltas += logprobs(0, line.get("logprobs"), ("logprobs",))
         if "context" in line:
             speech.deltas.append(copy_of((0, "logprobs"), ("context",)))
         speech.deltas += copies(speech.deltas)
         return speech
 
-    def _read_common(self, speech: _Speech, members: Members, known: frozenset[str], path: JsonPath) -> None:
-        """Read what generate says at the top and chat in its message."""
-        speech.deltas += spoken(0, "reasoning", members.get("thinking"), (*path, "thinking"))
+    def _read_speaker(self, speech: _Speech, members: Members, content: str, path: JsonPath, choice: int) -> bool:
+        """Read what generate says at the top and chat in its message; say whether it says anything."""
+        before = len(speech.deltas) + len(speech.calls)
+        speech.deltas += spoken(choice, "content", members.get(content), (*path, content))
+        speech.deltas += spoken(choice, "reasoning", members.get("thinking"), (*path, "thinking"))
         calls = members.get("tool_calls") or []
         if not isinstance(calls, list):
             raise Malformed("the answer has 'tool_calls' that are not an array")
         for position, entry in enumerate(calls):
             # Each comes whole, and those of different lines are different calls: they are counted through.
             index = self._calls + position
-            piece, texts = listed_call(entry, 0, index, (*path, "tool_calls", position), whole=True)
+            piece, texts = listed_call(entry, choice, index, (*path, "tool_calls", position), whole=True)
             speech.calls.append(piece)
             speech.deltas += texts
         self._calls += len(calls)
-        speech.deltas += unknown_members(members, known, path, 0, pieces=self.streams)
+        return len(speech.deltas) + len(speech.calls) > before
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from extproc.chat import ChatRequest, Denial, Edit, Json, Malformed, ToolDefinition
+from extproc.chat import ChatRequest, Denial, Edit, Json, JsonPath, Malformed, ToolDefinition
 from extproc.dialects.answers import BodyDecoder, media_type
 from extproc.dialects.base import Decoder
 from extproc.dialects.members import (
@@ -24,13 +24,24 @@ from extproc.dialects.members import (
 )
 from extproc.dialects.openai_chunks import ChatDecoder, answer_head, streamed_answer, whole_answer
 from extproc.dialects.tools import declared_tools, removal
-from extproc.dialects.untrusted import Untrusted
+from extproc.dialects.untrusted import Untrusted, strings
 from extproc.messages import HttpReply
 from extproc.strict_json import JsonLimits, Shape, dump, read
 
 _MAX_TOKENS: Final = ("max_tokens", "max_completion_tokens", "n_predict")  # the last is llama.cpp's, and wins there
 _CHOICES: Final = ("n", "n_cmpl")
 _WEB_SEARCH: Final = "web_search_options"  # its presence switches a built-in tool on
+_DOCUMENTS: Final = "documents"  # vLLM prints them into the prompt
+_TEMPLATE: Final = "chat_template"
+_TEMPLATE_KWARGS: Final = "chat_template_kwargs"
+# llama.cpp and vLLM let these arguments take the place of what the template would print otherwise.
+_TEMPLATE_OWN: Final = frozenset(
+    {
+        *("messages", "conversation", "tools", "functions", "custom_tools", "builtin_tools", "documents"),
+        *("chat_template", "add_generation_prompt", "continue_final_message", "bos_token", "eos_token"),
+    }
+)
+_KWARG_CHARS: Final = 64
 
 _CALLED: Final = fields("name", "arguments")
 _CALL: Final = fields("index", "id", "type", function=_CALLED, custom=fields("name", "input"))
@@ -61,6 +72,7 @@ _REQUEST: Final = fields(
     *(*_MAX_TOKENS, *_CHOICES, _WEB_SEARCH),
     *("temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs"),
     *("reasoning", "reasoning_effort", "parallel_tool_calls", "prompt_cache_key", "safety_identifier"),
+    *(_TEMPLATE, _TEMPLATE_KWARGS, _DOCUMENTS),
     messages=Shape(each=_MESSAGE),
     tools=Shape(each=_TOOL),
     functions=Shape(each=_FUNCTION),
@@ -71,7 +83,7 @@ _REQUEST: Final = fields(
     prediction=Shape({"type": None, "content": Shape(each=_PART)}),
     audio=fields("voice", "format"),
 )
-_NOT_PARAMETERS: Final = frozenset({"model", "messages", "tools", "functions", _WEB_SEARCH})
+_NOT_PARAMETERS: Final = frozenset({"model", "messages", "tools", "functions", _WEB_SEARCH, _DOCUMENTS})
 
 
 class OpenAiChat:
@@ -88,11 +100,13 @@ class OpenAiChat:
         document = read(body, _REQUEST, limits)
         model = required_string(document, "model")
         untrusted = Untrusted()
+        _check_template(document)
         _read_messages(document, untrusted)
         tools = _read_tools(document, untrusted)
         for name, value in document.items():
             if name not in _NOT_PARAMETERS:
-                untrusted.walk("parameter", value, (name,), keys=True)
+                untrusted.parameter(name, value)
+        untrusted.walk("document", document.get(_DOCUMENTS), (_DOCUMENTS,), keys=True)
         if "audio" in _modalities(document):
             untrusted.not_inspected.append("audio")
         return ChatRequest(
@@ -143,6 +157,16 @@ def error(denial: Denial) -> bytes:
     return dump({"error": details})
 
 
+def _check_template(document: Members) -> None:
+    """Refuse what would put another conversation, or other tools, in the place of those that are judged."""
+    if document.get(_TEMPLATE) is not None:
+        raise Malformed(f"'{_TEMPLATE}' is not accepted")
+    for name, value in (object_(document, _TEMPLATE_KWARGS) or {}).items():
+        text_is_long = isinstance(value, str) and len(value) > _KWARG_CHARS
+        if name in _TEMPLATE_OWN or text_is_long or isinstance(value, dict | list):
+            raise Malformed(f"'{_TEMPLATE_KWARGS}' may hold switches and short values only")
+
+
 def _read_messages(document: Members, untrusted: Untrusted) -> None:
     if document.get("messages") is None:
         raise Malformed("'messages' is required")
@@ -154,11 +178,19 @@ def _read_messages(document: Members, untrusted: Untrusted) -> None:
             if name == "content":
                 untrusted.content(scope, value, path, index)
             elif name in ("tool_calls", "function_call"):
-                untrusted.walk("assistant", value, path, index)
+                _read_calls(value, path, index, untrusted)
             elif name == "name":
                 untrusted.add("user", string(message, name) or "", path, index)
             elif name != "role":
                 untrusted.walk(scope, value, path, index, keys=True)
+
+
+def _read_calls(calls: Json, path: JsonPath, message: int, untrusted: Untrusted) -> None:
+    for found in strings(calls, path):
+        if found.path[-1] == "arguments" and not found.keys:
+            untrusted.arguments(found.text, found.path, message)
+        else:
+            untrusted.add("assistant", found.text, found.path, message)
 
 
 def _check_calls(message: Members) -> None:

@@ -12,15 +12,18 @@ from typing import Final
 
 from extproc.chat import CallDelta, ChatRequest, Denial, Frame, Json, JsonPath, Malformed, TextDelta
 from extproc.dialects.answers import (
+    aside,
     body_text,
     call,
     copies,
     event_render,
+    labels,
     line_render,
     listed_call,
     logprobs,
     plain_frame,
     spoken,
+    token_ids,
     unknown_members,
 )
 from extproc.dialects.members import Members
@@ -31,6 +34,7 @@ DONE: Final = b"data: [DONE]\n\n"
 _HEAD: Final = ("id", "created", "model", "system_fingerprint")
 _CHUNK: Final = frozenset({*_HEAD, "object", "choices", "service_tier", "usage", "timings", "obfuscation"})
 _CHOICE: Final = frozenset({"index", "delta", "message", "logprobs", "finish_reason", "native_finish_reason"})
+_REASONS: Final = ("finish_reason", "native_finish_reason")
 _SPEECH: Final = {
     "content": "content",
     "refusal": "refusal",
@@ -75,7 +79,7 @@ class ChatDecoder:
         render = (event_render if self.streams else line_render)(piece.raw, answer)
         whole = not self.streams
         if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
-            return Frame(piece.raw, render, tuple(body_text(answer)), closes=(0,) if whole else (), end=whole)
+            return Frame(piece.raw, render, _other(answer), closes=(0,) if whole else (), end=whole)
         speech = _read(answer, whole=whole)
         self._remember(answer, speech)
         return Frame(
@@ -108,6 +112,12 @@ class _Speech:
     closes: list[int] = field(default_factory=list)
 
 
+def _other(answer: Json) -> tuple[TextDelta, ...]:
+    """What a document says that is no chunk: an error, a ping."""
+    ids = token_ids(answer, (), 0) if isinstance(answer, dict) else ()
+    return (*body_text(answer), *ids)
+
+
 def _read(answer: Members, *, whole: bool) -> _Speech:
     speech = _Speech()
     choices = answer["choices"]
@@ -117,6 +127,10 @@ def _read(answer: Members, *, whole: bool) -> _Speech:
             raise Malformed("the answer has a choice that is not an object")
         _read_choice(speech, choice, position, whole=whole)
     speech.deltas += unknown_members(answer, _CHUNK, (), 0)
+    if not answer.keys() <= _CHUNK:  # ids beside the choices may be those of any of them
+        unknown = {name: value for name, value in answer.items() if name not in _CHUNK}
+        for index in sorted(speech.choices - {0}):
+            speech.deltas += token_ids(unknown, (), index)
     speech.deltas += copies(speech.deltas)
     if whole:
         speech.closes = sorted(speech.choices)
@@ -125,19 +139,32 @@ def _read(answer: Members, *, whole: bool) -> _Speech:
 
 def _read_choice(speech: _Speech, choice: Members, position: int, *, whole: bool) -> None:
     index = _index(choice, position)
+    if index in speech.choices:
+        raise Malformed("the answer has two choices of the same index")
     path = ("choices", position)
     speech.choices.add(index)
-    for name in ("delta", "message"):
-        message = choice.get(name)
-        if isinstance(message, dict):
-            _read_message(speech, message, index, (*path, name), whole=whole)
-        elif message is not None:
-            raise Malformed(f"the answer has a '{name}' that is not an object")
+    _read_messages(speech, choice, index, path, whole=whole)
     if "logprobs" in choice:
         speech.deltas += logprobs(index, choice["logprobs"], (*path, "logprobs"))
+    speech.deltas += labels(choice, _REASONS, path, index)
     speech.deltas += unknown_members(choice, _CHOICE, path, index)
     if choice.get("finish_reason"):  # some servers send "" where others send null
         speech.closes.append(index)
+
+
+def _read_messages(speech: _Speech, choice: Members, index: int, path: JsonPath, *, whole: bool) -> None:
+    """Read ``delta`` and ``message``. The one that is not of this form speaks on channels of its own, and whole."""
+    told = []
+    for name, own in (("delta", not whole), ("message", whole)):
+        before = len(speech.deltas) + len(speech.calls)
+        message = choice.get(name)
+        if isinstance(message, dict):
+            _read_message(speech, message, index if own else aside(index), (*path, name), whole=whole or not own)
+        elif message is not None:
+            raise Malformed(f"the answer has a '{name}' that is not an object")
+        told.append(len(speech.deltas) + len(speech.calls) > before)
+    if all(told) and not whole:
+        raise Malformed("the answer has a chunk with both a 'delta' and a 'message'")
 
 
 def _read_message(speech: _Speech, message: Members, choice: int, path: JsonPath, *, whole: bool) -> None:
@@ -147,23 +174,27 @@ def _read_message(speech: _Speech, message: Members, choice: int, path: JsonPath
         elif name == "tool_calls" and value is not None:
             _read_calls(speech, value, choice, (*path, name), whole=whole)
         elif name == "function_call" and value is not None:
-            speech.calls.append(call(value, choice, _FUNCTION_CALL_INDEX, (*path, name), whole=whole))
+            piece, texts = call(value, choice, _FUNCTION_CALL_INDEX, (*path, name), whole=whole)
+            speech.calls.append(piece)
+            speech.deltas += texts
         elif name == "audio" and value is not None:
             _read_audio(speech, value, choice, (*path, name))
+    speech.deltas += labels(message, ("role",), path, choice)
     speech.deltas += unknown_members(message, _MESSAGE, path, choice, pieces=not whole)
 
 
 def _spoken(message: Members, name: str, choice: int, path: JsonPath) -> Iterator[TextDelta]:
     """One of the texts that clients show. Some servers say all reasoning twice, under its old and its new name."""
     if name == "reasoning" and message.get("reasoning_content") is not None:
-        return spoken(~choice, "body", message[name], path)
+        return spoken(aside(choice), "body", message[name], path)
     return spoken(choice, _SPEECH[name], message[name], path)
 
 
 def _read_audio(speech: _Speech, audio: Json, choice: int, path: JsonPath) -> None:
     if not isinstance(audio, dict):
         raise Malformed("the answer has an 'audio' that is not an object")
-    speech.deltas += spoken(choice, "content", audio.get("transcript"), (*path, "transcript"))
+    speech.deltas += spoken(aside(choice), "content", audio.get("transcript"), (*path, "transcript"))
+    speech.deltas += labels(audio, ("id",), path, choice)
     speech.deltas += unknown_members(audio, _AUDIO, path, choice)
 
 
@@ -178,7 +209,9 @@ def _read_calls(speech: _Speech, calls: Json, choice: int, path: JsonPath, *, wh
 
 
 def _index(members: Members, position: int) -> int:
-    index = members.get("index", position)
+    index = members.get("index")
+    if index is None:
+        return position
     if not isinstance(index, int) or isinstance(index, bool) or index < 0:
         raise Malformed("the answer has an 'index' that is not one")
     return index

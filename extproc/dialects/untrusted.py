@@ -5,6 +5,8 @@ What is not known to be harmless is text: an unknown member of a message is insp
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -28,6 +30,12 @@ _MEDIA: Final = {
     "video_url": "video",
     "file": "file",
 }
+# What generation stops at, which reaches no prompt; clients name control tokens there.
+_STOPS: Final = frozenset({("stop",), ("options", "stop")})
+# What an answer must match becomes a grammar: a regular expression in it reaches no prompt either.
+_ANSWER_SCHEMAS: Final = frozenset({"response_format", "format", "json_schema"})
+# Without a closing quote it runs to the end: were one needed, every later quote would look through the rest again.
+_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 class Found(NamedTuple):
@@ -73,6 +81,26 @@ class Untrusted:
             if keys or not found.keys:
                 self.add(scope, found.text, found.path, message)
 
+    def parameter(self, name: str, value: Json) -> None:
+        """List what a member of the request that is not known to be anything else says, save what reaches no prompt."""
+        for found in strings(value, (name,)):
+            if found.keys or not _reaches_no_prompt(found.path):
+                self.add("parameter", found.text, found.path)
+
+    def arguments(self, text: str, path: JsonPath, message: int) -> None:
+        """List the arguments of an earlier call: as they stand, and every string in them that escapes hide.
+
+        Chat templates decode arguments before they print them.
+        """
+        self.add("assistant", text, path, message)
+        for match in _STRING.finditer(text):
+            if "\\" not in match[0]:
+                continue
+            try:
+                self.add("assistant", json.loads(match[0], strict=False), path, message)
+            except json.JSONDecodeError:  # no parser reads it, so it is printed as it stands
+                continue
+
     def role(self, message: Members, index: int) -> str:
         """The scope of a message by its role. Chat templates print unknown roles as they are, so those are text too."""
         role = required_string(message, "role")
@@ -108,3 +136,8 @@ class Untrusted:
                     self.add("document", filename, (*path, name, "filename"), message)
             elif name != "type":
                 self.walk(scope, member, (*path, name), message, keys=True)
+
+
+def _reaches_no_prompt(path: JsonPath) -> bool:
+    place = path[:-1] if isinstance(path[-1], int) else path
+    return place in _STOPS or (path[-1] == "pattern" and path[0] in _ANSWER_SCHEMAS)

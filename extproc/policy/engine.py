@@ -18,7 +18,7 @@ from extproc.chat import RESPONSE_SCOPES, ChatRequest, Denial, Edit, JsonPath, T
 from extproc.dialects.base import Dialect
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision, Finding
-from extproc.policy.reading import ARGUMENTS, read, read_arguments, read_texts, rewrite
+from extproc.policy.reading import ARGUMENTS, read, read_arguments, read_texts, rewrite, stricter
 
 _MODEL_OWASP: Final = ("LLM03:2025", "LLM04:2026")
 _TOOL_OWASP: Final = ("LLM06:2025", "LLM03:2026")
@@ -127,9 +127,11 @@ def judge_call(policy: CompiledPolicy, call: ToolCall, decision_id: str) -> Deci
     tool = _Outcome()
     if not policy.tools.allows(call.name):
         found = _control_finding(policy, "tools", "tool_not_allowed", ARGUMENTS, _TOOL_OWASP)
-        denial = _tool_denial(policy, [call.name], decision_id) if policy.enforces else None
+        # The model made the name up: it may be anything, a secret included, and is not said back.
+        denial = _tool_denial(policy, [], decision_id) if policy.enforces else None
         tool = _Outcome((found,), denial=denial)
     reading = read_arguments(policy, call.arguments)
+    reading.findings += map(stricter, read(policy.by_scope[ARGUMENTS], ARGUMENTS, call.name).findings)
     edits = (Edit((), rewrite(call.arguments, reading.cuts)),) if reading.cuts else ()
     texts = _Outcome(tuple(reading.findings), edits, _denial_of(policy, reading.findings, decision_id))
     return _decide((tool, texts))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any, Final
 
 from extproc.chat import Edit, Json, JsonPath, Text
@@ -105,13 +105,14 @@ def read_texts(
         reading = read(policy.by_scope[text.scope], text.scope, text.text, text.path)
         if reading.cuts and not _stands_at(document, text):
             # The text is not a string of the document, so it cannot be edited there: refuse instead.
-            reading.findings = [_stricter(found) for found in reading.findings]
+            reading.findings = [stricter(found) for found in reading.findings]
         elif reading.cuts:
             edits[text.path] = Edit(text.path, rewrite(text.text, reading.cuts))
         total.findings += reading.findings
         if reading.score is not None:
             total.saw(reading.score)
     _read_joined(policy, texts, total)
+    _read_seams(policy, texts, total)
     return total, tuple(edits.values())
 
 
@@ -137,12 +138,26 @@ def _user_runs(texts: Sequence[Text]) -> Iterator[list[Text]]:
             yield run
 
 
-def _place_in(run: Sequence[Text], rule: Rule, match: Match) -> Finding:
+def _read_seams(policy: CompiledPolicy, texts: Sequence[Text], total: Reading) -> None:
+    """Read the parts of one message as one, for what only comes about where they meet: templates may join them."""
+    for (message, scope), group in groupby(texts, key=lambda text: (text.message, text.scope)):
+        run = list(group)
+        if message < 0 or len(run) < 2:
+            continue
+        joined = "".join(text.text for text in run)
+        seams = list(accumulate(len(text.text) for text in run[:-1]))
+        for rule in policy.by_scope[scope]:
+            for match in rule.detector.scan(joined).matches:
+                if any(match.start < seam < match.end for seam in seams):
+                    total.findings.append(stricter(_place_in(run, rule, match, gap=0)))
+
+
+def _place_in(run: Sequence[Text], rule: Rule, match: Match, gap: int = 1) -> Finding:
     """A finding in joined texts belongs to the text that it begins in, as far as that goes."""
     start, texts = match.start, iter(run)
     text = next(texts)
-    while start > len(text.text):
-        start -= len(text.text) + 1
+    while start > len(text.text) or (start == len(text.text) and not gap):
+        start -= len(text.text) + gap
         text = next(texts)
     length = len(text.text)
     end = min(start + match.end - match.start, length)
@@ -186,9 +201,10 @@ def read_arguments(policy: CompiledPolicy, arguments: str) -> Reading:
         if marker is not None:
             reading.cuts.append(Cut(match.start, match.end, marker))
     if reading.cuts and is_json(arguments) and not is_json(rewrite(arguments, reading.cuts)):
-        reading.findings = [_stricter(item) for item in reading.findings]
+        reading.findings = [stricter(item) for item in reading.findings]
     return reading
 
 
-def _stricter(found: Finding) -> Finding:
+def stricter(found: Finding) -> Finding:
+    """The finding where what it asks for cannot be done in place: a redaction becomes a denial."""
     return replace(found, action=Action.DENY) if found.action is Action.REDACT and not found.monitored else found

@@ -14,7 +14,7 @@ from typing import Final
 
 from extproc.runtime.metrics import CONTENT_TYPE, Metrics
 from extproc.runtime.transports.base import ListenError
-from extproc.runtime.transports.endpoint import Endpoint
+from extproc.runtime.transports.endpoint import Endpoint, try_bind
 
 CONNECTIONS_MAX: Final = 32
 REQUEST_BYTES_MAX: Final = 8192
@@ -50,6 +50,7 @@ class Admin:
             ListenError: it cannot be listened on.
         """
         try:
+            try_bind(endpoint)  # asyncio wraps the reason in words of its own
             self._server = await asyncio.start_server(
                 self._connected, endpoint.host, endpoint.port, limit=REQUEST_BYTES_MAX
             )

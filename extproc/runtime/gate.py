@@ -117,6 +117,11 @@ class GatedExchange:
         """Whether the whole request has come and the verdict has not gone."""
         return self._conversation.owes_verdict
 
+    @property
+    def holds_answer(self) -> bool:
+        """Whether an answer is under way that is judged when it is whole."""
+        return self._conversation.holds_answer
+
     def receive(self, message: pb.ProcessingRequest) -> list[pb.ProcessingResponse]:
         """Take a message; return what to send now.
 

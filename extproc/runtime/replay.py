@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from extproc.policy.compiler import CompiledPolicy
 from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime._pb import recording_pb2 as rec
-from extproc.runtime.wire import BodyMode, BodyModes, Conversation, ProtocolError
+from extproc.runtime.wire import METADATA_NAMESPACE, BodyMode, BodyModes, Conversation, ProtocolError
 from extproc.session import Session
 
 Shape: TypeAlias = tuple[tuple[str, int], ...]
@@ -74,11 +74,15 @@ def drive(recording: rec.Recording, policy: CompiledPolicy) -> Iterator[Outcome]
 
 
 def compare(recording: rec.Recording, policy: CompiledPolicy) -> list[Difference]:
-    """Replay a recording; return every event whose replies differ by a byte from those recorded."""
+    """Replay a recording; return every event whose replies differ by a byte from those recorded.
+
+    Under another policy than the recording's, the policy's own name and revision in the replies do not count.
+    """
+    same_policy = recording.policy_revision == policy.revision
     differences: Final[list[Difference]] = []
     for number, (entry, now) in enumerate(zip(recording.entries, drive(recording, policy), strict=True)):
         then = Outcome(tuple(entry.replies), entry.aborted)
-        if _bytes(then) != _bytes(now):
+        if _bytes(then, same_policy) != _bytes(now, same_policy):
             differences.append(Difference(number, event_name(entry), _kinds(then), _kinds(now)))
     return differences
 
@@ -122,8 +126,19 @@ def _feed(conversation: Conversation, entry: rec.Entry) -> Outcome:
     return Outcome()
 
 
-def _bytes(outcome: Outcome) -> tuple[bool, list[bytes]]:
-    return outcome.aborted, [reply.SerializeToString(deterministic=True) for reply in outcome.replies]
+def _bytes(outcome: Outcome, same_policy: bool) -> tuple[bool, list[bytes]]:
+    replies = outcome.replies if same_policy else map(_without_policy, outcome.replies)
+    return outcome.aborted, [reply.SerializeToString(deterministic=True) for reply in replies]
+
+
+def _without_policy(reply: pb.ProcessingResponse) -> pb.ProcessingResponse:
+    if not reply.HasField("dynamic_metadata"):
+        return reply
+    bare = pb.ProcessingResponse.FromString(reply.SerializeToString())
+    said = bare.dynamic_metadata.fields[METADATA_NAMESPACE].struct_value.fields
+    for name in ("policy", "revision"):
+        said.pop(name, None)
+    return bare
 
 
 def _kinds(outcome: Outcome) -> tuple[str, ...]:

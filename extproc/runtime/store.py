@@ -49,6 +49,10 @@ class PolicyErrors(Exception):  # noqa: N818 - several of them
         self.problems = tuple(problems)
 
 
+class Unreadable(PolicyErrors):
+    """The file is not there, or may not be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
     """A policy and what its author should know of it."""
@@ -63,22 +67,21 @@ def default_policy() -> Path:
     return asset(DEFAULT_POLICY)
 
 
-def load_policy(path: Path | None = None, *, extra_models: Sequence[str] = ()) -> CompiledPolicy:
-    """Load a policy file; None loads the one that ships. ``extra_models`` are allowed too, letter for letter.
+def load_policy(path: Path | None = None) -> CompiledPolicy:
+    """Load a policy file; None loads the one that ships.
 
     Raises:
         PolicyErrors: with everything that is wrong.
-        BadName: an extra model's name is not one.
     """
-    return read_policy(path or default_policy(), extra_models).policy
+    return read_policy(path or default_policy()).policy
 
 
-def read_policy(path: Path, extra_models: Sequence[str] = ()) -> LoadedPolicy:
+def read_policy(path: Path) -> LoadedPolicy:
     """Load a policy file together with its document and warnings.
 
     Raises:
+        Unreadable: there is no such file, or it may not be read.
         PolicyErrors: with everything that is wrong.
-        BadName: an extra model's name is not one.
     """
     source = _read(path)
     document, found = inspect(source.data)
@@ -92,8 +95,7 @@ def read_policy(path: Path, extra_models: Sequence[str] = ()) -> LoadedPolicy:
             problems += [problem for problem in errors.problems if problem not in problems]
     if document is None or problems:
         raise PolicyErrors(sorted(problems, key=lambda problem: (problem.file != str(path), problem.line)))
-    revision = _revision(document, packs.data, extra_models)
-    policy = compile_policy(document, detectors, revision, extra_models)
+    policy = compile_policy(document, detectors, _revision(document, packs.data))
     notes = tuple(_placed(path, source, problem) for problem in warnings(document))
     return LoadedPolicy(policy, document, notes)
 
@@ -156,7 +158,7 @@ def _read(path: Path) -> Source:
             raise PolicyErrors([PolicyProblem(str(path), 1, 1, "", f"larger than {FILE_BYTES} bytes")])
         return read_yaml(raw.decode("utf-8-sig"))
     except OSError as error:
-        raise PolicyErrors([PolicyProblem(str(path), 1, 1, "", error.strerror or "cannot be read")]) from None
+        raise Unreadable([PolicyProblem(str(path), 1, 1, "", error.strerror or "cannot be read")]) from None
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise PolicyErrors([PolicyProblem(str(path), line, 1, "", "not UTF-8")]) from None
@@ -170,9 +172,9 @@ def _placed(path: Path, source: Source, problem: Problem) -> PolicyProblem:
     return PolicyProblem(str(path), line, column, place(problem.where), problem.message)
 
 
-def _revision(document: PolicyDocument, packs: Mapping[str, Any], extra_models: Sequence[str]) -> str:
-    """Name what decides: the document with its defaults, the packs, and the models that were added."""
-    content = {"document": document.model_dump(mode="json"), "packs": packs, "models": sorted(extra_models)}
+def _revision(document: PolicyDocument, packs: Mapping[str, Any]) -> str:
+    """Name what decides: the document with its defaults, and the packs."""
+    content = {"document": document.model_dump(mode="json"), "packs": packs}
     return f"sha256:{hashlib.sha256(_canonical(content).encode()).hexdigest()}"
 
 

@@ -23,7 +23,7 @@ _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
 
 
 class ProbeFailed(Exception):  # noqa: N818 - what happened
-    """The upstream did not say what it serves; the message says why and what to do."""
+    """The upstream did not say what it serves; the message says why."""
 
 
 class Unreachable(ProbeFailed):
@@ -34,8 +34,8 @@ class Verdict(enum.Enum):
     """Whether a served name may be asked for, and why."""
 
     PINNED = "has a fixed tag"
-    AS_SERVED = "no fixed tag; the upstream serves this model under no other name"
-    MOVES = "no fixed tag, and the same model is served with one"
+    AS_SERVED = "no fixed tag, and no other tag of it is served"
+    MOVES = "no fixed tag, and another tag of it is served"
     LEAVES = "runs in the vendor's cloud, not here"
     UNREADABLE = "not a model name, or a pattern"
 
@@ -67,14 +67,13 @@ def served_models(upstream: Upstream, timeout_s: float = 5.0) -> tuple[ServedMod
         status, body = _get(upstream, "/v1/models", timeout_s)
         listed = _names(body, "data", ("id",)) if status == 200 else []
     if status in {401, 403}:
-        raise ProbeFailed(f"{upstream.url} wants credentials before it lists its models; give a policy with --policy")
+        raise ProbeFailed(f"{upstream.url} wants credentials before it lists its models")
     if status != 200:
         raise ProbeFailed(
-            f"{upstream.url} lists no models: neither /api/tags nor /v1/models answers 200 (last: {status}); "
-            "give a policy with --policy"
+            f"{upstream.url} lists no models: neither /api/tags nor /v1/models answers 200 (last: {status})"
         )
     if not listed:
-        raise ProbeFailed(f"{upstream.url} serves no models now; load one, or give a policy with --policy")
+        raise ProbeFailed(f"{upstream.url} serves no models now; load one")
     return judge(listed)
 
 

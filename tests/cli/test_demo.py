@@ -92,4 +92,4 @@ def test_a_termination_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, folder: 
 def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "xllamacpp" else object())
     assert run() == 2
-    assert "xllamacpp: pip install 'sluicegate[demo]'" in capsys.readouterr().err
+    assert "xllamacpp: pip install '.[demo]'" in capsys.readouterr().err

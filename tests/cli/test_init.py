@@ -13,7 +13,7 @@ from extproc.cli.init import model_warnings, starter_policy
 from extproc.runtime.envoy_config import parse_upstream
 from extproc.runtime.store import default_policy, read_policy
 from extproc.runtime.upstream_probe import judge
-from tests.support.upstream import Upstream, json_answer
+from tests.support.upstream import Answer, Upstream, json_answer
 
 UPSTREAM = parse_upstream("http://127.0.0.1:11434")
 SERVED = (
@@ -140,6 +140,25 @@ def test_what_stands_in_the_way_is_said(
 ) -> None:
     assert main(["init", *arguments]) == code
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "routes", [{}, {"GET /api/tags": json_answer({}, 401), "GET /v1/models": json_answer({}, 401)}]
+)
+def test_no_error_speaks_of_an_option_that_is_not_there(
+    routes: dict[str, Answer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Upstream(routes) as upstream:
+        assert main(["init", "--upstream", upstream.url]) == 1
+    err = capsys.readouterr().err
+    assert "models" in err
+    assert "--policy" not in err
+
+
+def test_another_tag_is_not_called_the_same_model() -> None:
+    served = judge([("llama3:70b", "a" * 64), ("llama3:latest", "b" * 64)])
+    assert model_warnings(served) == ["refused, no fixed tag, and another tag of it is served: llama3:latest"]
+    assert "Left out: no fixed tag, and another tag of it is served.\n" in starter_policy(UPSTREAM, served)
 
 
 def test_a_folder_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ RULE = {"id": "secrets-out", "detector": "secrets", "scope": ["response.content"
 @pytest.fixture
 def recording(tmp_path: Path) -> str:
     (tmp_path / "policy.yaml").write_text(policy(rules=[RULE]), encoding="utf-8")
+    (tmp_path / "alike.yaml").write_text(policy(rules=[RULE], endpoints={"allow": []}), encoding="utf-8")
     (tmp_path / "other.yaml").write_text(policy(rules=[RULE], models={"allow": ["another:1b"]}), encoding="utf-8")
     entries = [rec.Entry(received=message) for message in (request_headers(), request_body(chat("hello")))]
     made = rec.Recording(
@@ -48,6 +49,14 @@ def test_another_policy_that_decides_otherwise_is_a_no_that_says_where(
     _, row, difference = capsys.readouterr().out.splitlines()
     assert row.split()[3:] == ["another", "1", "different"]
     assert difference == f"{recording}: event 1 (request_body): request_headers request_body -> immediate_response"
+
+
+def test_another_policy_that_decides_alike_is_a_yes(
+    recording: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["replay", recording, "--policy", f"{tmp_path}/alike.yaml"]) == 0
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.split()[3:] == ["another", "identical"]
 
 
 def test_json_says_the_same(recording: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

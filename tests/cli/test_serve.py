@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,9 +95,9 @@ def _ask(endpoint: Endpoint, credentials: Any = None) -> grpc.StatusCode:
 
 
 def test_it_serves_says_where_and_drains_on_sigterm(tmp_path: Path, policy_file: Path) -> None:
-    socket = f"unix://{tmp_path}/s.sock"
-    with _served("--listen", socket, "--policy", str(policy_file), "--admin", "127.0.0.1:0") as served:
-        assert served.words["listen"] == socket
+    address = f"unix://{tmp_path}/s.sock"
+    with _served("--listen", address, "--policy", str(policy_file), "--admin", "127.0.0.1:0") as served:
+        assert served.words["listen"] == address
         assert served.words["policy"] == "test"
         assert served.words["revision"].startswith("sha256:")
         assert Endpoint.parse(served.words["admin"]).port
@@ -110,10 +111,10 @@ def test_it_serves_says_where_and_drains_on_sigterm(tmp_path: Path, policy_file:
 def test_workers_have_an_endpoint_each_and_are_started_again_and_ended_together(
     tmp_path: Path, policy_file: Path
 ) -> None:
-    socket, audit_file = f"unix://{tmp_path}/s.sock", tmp_path / "audit.jsonl"
-    arguments = ["--listen", socket, "--policy", str(policy_file), "--audit", str(audit_file), "--workers", "2"]
+    address, audit_file = f"unix://{tmp_path}/s.sock", tmp_path / "audit.jsonl"
+    arguments = ["--listen", address, "--policy", str(policy_file), "--audit", str(audit_file), "--workers", "2"]
     with _served(*arguments) as served:
-        assert served.words["listen"] == f"{socket},unix://{tmp_path}/s.1.sock"
+        assert served.words["listen"] == f"{address},unix://{tmp_path}/s.1.sock"
         assert [_ask(endpoint) for endpoint in served.endpoints] == [grpc.StatusCode.OK] * 2
         (line,) = [line for line in served.lines if line.startswith("sluicegate: worker 1")]
         os.kill(int(line.rsplit(maxsplit=1)[1]), signal.SIGKILL)
@@ -155,11 +156,15 @@ def test_with_tls_clients_must_show_a_certificate(tmp_path: Path, policy_file: P
         (["--listen", "0.0.0.0:0"], "0.0.0.0:0 is open to the network without TLS"),
         (["--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0"], "0.0.0.0:0 shows metrics to the network"),
         (["--listen", "127.0.0.1:0", "--record", "{tmp}/r"], "recording exchanges to {tmp}/r"),
+        (["--listen", "127.0.0.1:0", "--policy", "{tmp}/none.yaml"], "warning: the policy allows no model"),
+        (["--listen", "127.0.0.1:0", "--policy", "{tmp}/monitor.yaml"], "warning: the policy's mode is monitor"),
     ],
 )
 def test_what_an_operator_should_know_is_said(
     tmp_path: Path, policy_file: Path, arguments: list[str], warning: str
 ) -> None:
+    (tmp_path / "none.yaml").write_text(policy(models={"allow": []}, rules=[RULE]), encoding="utf-8")
+    (tmp_path / "monitor.yaml").write_text(policy(mode="monitor", rules=[RULE]), encoding="utf-8")
     words = [word.format(tmp=tmp_path) for word in arguments]
     with _served("--policy", str(policy_file), *words) as served:
         assert any(warning.format(tmp=tmp_path) in line for line in served.lines)
@@ -177,6 +182,7 @@ def test_what_an_operator_should_know_is_said(
         (["--policy", "{policy}", "--listen", "127.0.0.1:65535", "--workers", "2"], "no port 65536"),
         (["--policy", "{policy}", "--listen", "unix://{policy}"], "is not a socket"),
         (["--policy", "{policy}", "--audit", "{tmp}/no/such/file"], "No such file"),
+        (["--policy", "{policy}", "--listen", "unix:///no/such/s.sock"], "s.sock: No such file or directory\n"),
     ],
 )
 def test_what_cannot_be_served_is_wrong_usage(
@@ -185,6 +191,23 @@ def test_what_cannot_be_served_is_wrong_usage(
     words = [word.format(tmp=tmp_path, policy=policy_file) for word in arguments]
     assert main(["serve", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_said_without_a_word_of_grpcs(
+    policy_file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as owner:
+        taken = f"127.0.0.1:{owner.getsockname()[1]}"
+        assert main(["serve", "--policy", str(policy_file), "--listen", taken]) == 2
+    assert capfd.readouterr().err == f"sluicegate serve: cannot listen on {taken}: Address already in use\n"
+
+
+def test_audit_lines_never_go_to_whatever_takes_the_place_of_a_closed_output(
+    policy_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as Python starts where descriptor 1 is closed
+    assert main(["serve", "--policy", str(policy_file), "--listen", "127.0.0.1:0"]) == 2
+    assert "standard output is closed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

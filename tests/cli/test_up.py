@@ -224,16 +224,6 @@ def test_where_one_dies_the_other_goes_and_the_exit_code_says_so(
 
 
 @pytest.mark.envoy
-def test_a_port_that_is_taken_is_an_error_not_a_second_listener(upstream: Upstream, policy: str) -> None:
-    with Up(upstream.url, "--policy", policy) as first:
-        assert first.facts
-        with Up(upstream.url, "--policy", policy, "--listen", f"127.0.0.1:{first.port}") as second:
-            assert second.ended() == 70
-            assert "Envoy ended (exit code 1) before the gate was up" in "".join(second.errors)
-        assert first.chat("a:1")[0] == 200
-
-
-@pytest.mark.envoy
 def test_a_server_that_does_not_start_is_an_error(upstream: Upstream, policy: str, tmp_path: Path) -> None:
     with Up(upstream.url, "--policy", policy, "--audit", str(tmp_path / "none" / "audit")) as gate:
         assert gate.ended() == 2
@@ -249,8 +239,11 @@ def test_a_server_that_does_not_start_is_an_error(upstream: Upstream, policy: st
         (["--upstream", "localhost"], 2, "expected http://"),
         (["--upstream", "http://127.0.0.1:1"], 1, "cannot reach http://127.0.0.1:1"),
         (["--upstream", "http://127.0.0.1:1", "--policy", "none.yaml"], 1, "cannot reach"),
-        (["--upstream", "http://127.0.0.1:1", "--listen", "unix:///x"], 2, "expected HOST:PORT"),
-        (["--upstream", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"], 2, "expected HOST:PORT"),
+        (["--upstream", "http://127.0.0.1:1", "--listen", "unix:///x"], 2, "expected IP:PORT"),
+        (["--upstream", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"], 2, "expected IP:PORT"),
+        (["--upstream", "http://127.0.0.1:1", "--listen", "gate:80"], 2, "an IP address, not on the name 'gate'"),
+        (["--upstream", "http://127.0.0.1:1", "--admin", "unix:///x"], 2, "--admin takes HOST:PORT"),
+        (["--upstream", "http://127.0.0.1:1", "--admin", "127.0.0.1:65535", "--workers", "2"], 2, "no port 65536"),
         (["--upstream", "http://127.0.0.1:1", "--envoy", "/none/envoy"], 2, "not an executable"),
     ],
 )
@@ -282,15 +275,83 @@ def test_a_policy_that_is_none_is_refused_before_anything_starts(
 def test_without_a_policy_the_upstream_must_say_what_it_serves(capsys: pytest.CaptureFixture[str]) -> None:
     with Upstream({}) as scripted:
         assert main(["up", "--upstream", scripted.url, "--envoy", "/bin/true"]) == 1
-    assert "lists no models" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "lists no models" in err
+    assert "with --policy FILE it need not" in err
 
 
-@pytest.mark.parametrize("workers", ["0", "-1", "x"])
-def test_workers_are_counted_from_one(workers: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--workers", "0"), ("--workers", "x"), ("--admin", "nonsense"), ("--listen", "8080"), ("--drain-s", "-4")],
+)
+def test_an_argument_that_makes_no_sense_is_refused_in_words(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as refused:
-        main(["up", "--upstream", "http://x", "--workers", workers])
+        main(["up", "--upstream", "http://x", f"{option}={value}"])
     assert refused.value.code == 2
-    assert "--workers" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"sluicegate up: error: argument {option}: " in err
+    assert "invalid" not in err
+
+
+class Started(Exception):  # noqa: N818 - what happened
+    """The policy server would run now."""
+
+
+@pytest.fixture
+def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """No child starts; the command lines of those that would."""
+    commands: list[list[str]] = []
+
+    def child(_name: str, argv: list[str], *_: object) -> None:
+        commands.append(argv)
+        raise Started
+
+    monkeypatch.setattr(up, "Child", child)
+    monkeypatch.setattr(up, "report_signals", lambda _happenings: None)
+    return commands
+
+
+def test_a_port_that_is_taken_is_said_before_anything_starts(
+    upstream: Upstream, policy: str, capsys: pytest.CaptureFixture[str], nothing_starts: list[list[str]]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as owner:
+        taken = f"127.0.0.1:{owner.getsockname()[1]}"
+        arguments = ["--upstream", upstream.url, "--envoy", "/bin/true", "--policy", policy, "--listen", taken]
+        assert main(["up", *arguments]) == 2
+    assert capsys.readouterr().err == f"sluicegate up: cannot listen on {taken}: Address already in use\n"
+    assert nothing_starts == []
+
+
+def test_an_access_log_that_cannot_be_written_is_said_before_anything_starts(
+    upstream: Upstream, policy: str, capsys: pytest.CaptureFixture[str], nothing_starts: list[list[str]]
+) -> None:
+    arguments = ["--upstream", upstream.url, "--envoy", "/bin/true", "--policy", policy, "--access-log", "/no/such/log"]
+    assert main(["up", *arguments]) == 2
+    assert capsys.readouterr().err == "sluicegate up: --access-log /no/such/log: No such file or directory\n"
+    assert nothing_starts == []
+
+
+def test_a_closed_standard_output_is_said_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["up", "--upstream", "http://127.0.0.1:1", "--envoy", "/bin/true"]) == 2
+    assert "standard output is closed" in capsys.readouterr().err
+
+
+def test_the_server_gets_what_is_meant_for_it(upstream: Upstream, policy: str, nothing_starts: list[list[str]]) -> None:
+    words = ["--record", "recordings", "--admin", "127.0.0.1:9003", "--workers", "2", "--audit", "audit.jsonl"]
+    with pytest.raises(Started):
+        main(["up", "--upstream", upstream.url, "--envoy", "/bin/true", "--policy", policy, *words, *free_listen()])
+    (command,) = nothing_starts
+    given = dict(zip(command[4::2], command[5::2], strict=True))
+    assert {name: given[name] for name in words[::2]} == dict(zip(words[::2], words[1::2], strict=True))
+
+
+def free_listen() -> list[str]:
+    return ["--listen", f"127.0.0.1:{free_port()}"]
 
 
 # ---- waiting for the gate ----

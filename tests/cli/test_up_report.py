@@ -76,7 +76,9 @@ def test_an_open_listener_is_called_open(host: str, capsys: pytest.CaptureFixtur
 
 
 def test_monitoring_is_not_mistaken_for_enforcing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "mode monitor: nothing is refused" in shown(capsys, report(mode="monitor"))
+    text = shown(capsys, report(mode="monitor"))
+    assert "mode monitor: recorded, not enforced (but for endpoints" in text
+    assert "nothing is refused" not in text
 
 
 def test_warnings_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

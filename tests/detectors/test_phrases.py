@@ -9,16 +9,8 @@ import pytest
 import yaml
 
 from extproc.detectors.normalise import normalise
-from extproc.detectors.phrases import (
-    WORK_LIMIT,
-    Phrase,
-    PhraseError,
-    compile_list,
-    compile_phrase,
-    places_of,
-    stems_of,
-    words_of,
-)
+from extproc.detectors.phrases import WORK_LIMIT, Phrase, PhraseError, compile_list, compile_phrase
+from extproc.detectors.words import places_of, stems_of, words_of
 from extproc.runtime.assets import asset
 
 LISTS = {"verb": compile_list(["(ignore*|skip)", "pay no attention to"], {})}
@@ -147,15 +139,3 @@ def test_no_compiled_phrase_repeats_anything_without_a_bound() -> None:
         bare = re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]", "x", phrase.regex.pattern)
         assert "*" not in bare
         assert not re.search(r"(?<!\})\+", bare)  # only {m,n}+, which gives nothing back
-
-
-def test_every_stem_of_a_text_is_seen() -> None:
-    text = "don't ignore 3 правила 忽略指令"
-    assert words_of("don't ignore-all") == ["don", "t", "ignore", "all"]
-    assert stems_of(text, words_of(text)) >= {"don", "igno", "3", "прав", "忽略", "略指", "指令"}
-
-
-def test_a_phrase_is_looked_for_at_the_beginning_of_words() -> None:
-    assert list(places_of("rule", "rule overrule ruler", 0, 19)) == [0, 14]
-    assert list(places_of("rule", "rule overrule ruler", 1, 16)) == []
-    assert list(places_of("略指", "忽略指令", 0, 4)) == [1]

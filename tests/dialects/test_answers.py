@@ -9,17 +9,20 @@ import pytest
 from extproc.chat import CallDelta, Edit, Frame, Json, Malformed, TextDelta
 from extproc.dialects.answers import (
     BodyDecoder,
+    aside,
     body_text,
     call,
     copies,
     copy_of,
     event_render,
+    labels,
     line_render,
     listed_call,
     logprobs,
     media_type,
     plain_frame,
     spoken,
+    token_ids,
     unknown_members,
 )
 from tests.dialects.support import DENIAL, byte_by_byte, drain, raw, texts
@@ -73,6 +76,49 @@ def test_spoken_text_is_a_string_or_parts_that_continue_each_other() -> None:
             list(spoken(0, "content", value, ("p",)))
 
 
+def test_labels_are_text_only_if_they_look_like_none() -> None:
+    members: Json = {"role": "assistant", "id": "x" * 17, "reason": "a b", "other": None, "deep": {"k": "v"}}
+    assert isinstance(members, dict)
+    deltas = list(labels(members, tuple(members), ("m",), 1))
+    assert joined(deltas) == "x" * 17 + "\na b\nk\nv\n"
+    assert {each.channel for each in deltas} == {(~1, "body")}
+    assert deltas[0].path == ("m", "id")
+
+
+def test_types_and_keys_of_parts_are_text_aside_if_they_look_like_none() -> None:
+    deltas = list(spoken(0, "content", [{"type": "not a type", "a key": "said"}], ("p",)))
+    assert [each.text for each in deltas if each.channel == (0, "content")] == ["said"]
+    assert joined([each for each in deltas if each.channel == (~0, "body")]) == "type\na key\nnot a type\n"
+
+
+def test_what_is_aside_stays_there() -> None:
+    assert [aside(choice) for choice in (0, 3, ~0, ~3)] == [~0, ~3, ~0, ~3]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"token_ids": [1]},
+        {"prompt_token_ids": [1]},
+        {"tokens": ["a"]},
+        {"__verbose": {"timings": {}}},
+        {"unheard_of": [1, 2]},
+        {"meta": {"pairs": [["a", 7]]}},
+    ],
+)
+@pytest.mark.parametrize("choice", [2, ~2])
+def test_token_ids_are_a_copy_of_their_choice(members: dict[str, Json], choice: int) -> None:
+    (name,) = members
+    drops = [each for each in unknown_members(members, frozenset(), ("m",), choice) if each.drop]
+    assert drops == [copy_of((2, "logprobs"), ("m", name))]
+
+
+def test_other_members_are_no_token_ids() -> None:
+    members: Json = {"token_ids": None, "tokens": [], "score": 1, "flags": [True], "shares": [0.5], "names": ["a"]}
+    assert isinstance(members, dict)
+    assert list(token_ids(members, (), 0)) == []
+
+
 def test_body_text_separates_strings_and_reads_keys() -> None:
     deltas = list(body_text({"error": {"message": "one", "code": 1, "detail": ""}}))
     assert joined(deltas) == "error\nmessage\ncode\ndetail\none\n"
@@ -119,11 +165,11 @@ def test_logprobs_without_tokens_are_still_known_as_a_copy() -> None:
 
 
 def test_arguments_are_json_text_in_either_form() -> None:
-    streamed = call({"name": "f", "arguments": '{"a'}, 0, 1, ("p",), whole=False)
+    streamed, _ = call({"name": "f", "arguments": '{"a'}, 0, 1, ("p",), whole=False)
     assert streamed == CallDelta(0, 1, "f", '{"a', ("p", "arguments"))
-    structured = call({"name": "f", "arguments": {"a": "é"}}, 0, 0, ("p",), whole=True)
+    structured, _ = call({"name": "f", "arguments": {"a": "é"}}, 0, 0, ("p",), whole=True)
     assert structured == CallDelta(0, 0, "f", '{"a":"é"}', ("p", "arguments"), whole=True, structured=True)
-    assert call({}, 0, 0, ("p",), whole=True).arguments == ""
+    assert call({}, 0, 0, ("p",), whole=True)[0].arguments == ""
 
 
 def test_a_custom_tools_input_is_its_arguments() -> None:
@@ -132,11 +178,26 @@ def test_a_custom_tools_input_is_its_arguments() -> None:
     assert joined(list(deltas)) == "x\n"
 
 
+def test_a_call_says_its_id_and_null_is_an_absent_function() -> None:
+    piece, deltas = listed_call({"id": "call_1", "function": None, "custom": None}, 0, 2, ("p",), whole=False)
+    assert piece == CallDelta(0, 2, "", "", ("p", "function", "arguments"), id="call_1")
+    assert list(deltas) == []
+    assert listed_call({"id": None}, 0, 0, ("p",), whole=False)[0].id == ""
+
+
+def test_what_a_call_holds_beside_its_name_and_arguments_is_text() -> None:
+    entry: Json = {"id": "a b", "type": {"t": "c"}, "function": {"name": "f", "arguments": "{}", "note": "d"}}
+    piece, deltas = listed_call(entry, 1, 0, ("p",), whole=True)
+    found = list(deltas)
+    assert piece.id == "a b"
+    assert joined(found) == "d\na b\nt\nc\n"
+    assert {each.channel for each in found} == {(~1, "body")}
+
+
 @pytest.mark.parametrize(
     "entry",
     [
         1,
-        {"function": None},
         {"function": "f"},
         {"function": {"name": 1}},
         {"function": {"arguments": 1}},

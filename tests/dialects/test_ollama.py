@@ -40,13 +40,13 @@ def test_chats_texts_are_reached_under_their_speakers() -> None:
             {"role": "wizard", "content": "u2"},
         ],
         format={"title": "p1"},
-        options={"stop": ["p2"], "unheard_of": "p3"},
+        options={"stop": ["<|end|>"], "unheard_of": "p2"},
     )
     assert said(request, "system") == ["s"]
     assert said(request, "user") == ["u1", "wizard", "u2"]
     assert {"a1", "a2", "f", "city", "Paris"} <= set(said(request, "assistant"))
     assert said(request, "tool_result") == ["f", "t"]
-    assert {"p1", "p2", "p3"} <= set(said(request, "parameter"))
+    assert {"p1", "p2"} <= set(said(request, "parameter"))
     assert request.not_inspected == ("image", "image")
     assert [text.message for text in request.texts if text.text in ("s", "u2")] == [0, 4]
 
@@ -60,6 +60,14 @@ def test_generates_texts_are_reached_and_token_ids_are_said() -> None:
     assert said(request, "parameter") == ["p1", "json"]
     assert sorted(request.not_inspected) == ["image", "tokens"]
     assert generate(context=[], images=None).not_inspected == ()
+
+
+def test_what_reaches_no_prompt_is_no_text() -> None:
+    for read in (chat, generate):
+        request = read(options={"stop": ["<|end|>", "</s>"]}, format={"pattern": "<|end|>", "pattern_": "p"})
+        assert not [text.text for text in request.texts if text.text.startswith("<")]
+        assert "p" in said(request, "parameter")
+        assert "deep" in said(read(options={"stop": [{"x": "deep"}]}), "parameter")
 
 
 @pytest.mark.parametrize("read", [chat, generate])

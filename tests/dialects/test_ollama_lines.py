@@ -64,7 +64,8 @@ def test_a_recorded_error_is_read_as_a_body() -> None:
 
 
 def test_each_member_has_its_channel_and_path() -> None:
-    chat, generate = stream(line(message={"content": "a", "thinking": "b"}), line(response="c", thinking="d"))
+    (chat,) = stream(line(message={"content": "a", "thinking": "b"}))
+    (generate,) = drain(decoder(chat=False), [line(response="c", thinking="d")])
     assert chat.deltas == (
         TextDelta((0, "content"), "a", ("message", "content")),
         TextDelta((0, "reasoning"), "b", ("message", "thinking")),
@@ -76,14 +77,49 @@ def test_each_member_has_its_channel_and_path() -> None:
     assert chat.choices == generate.choices == frozenset({0})
 
 
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize(("chat", "foreign"), [(True, {"response": "x"}), (False, {"message": {"content": "x"}})])
+def test_what_is_the_other_apis_cannot_stand_between_two_pieces_of_the_text(
+    chat: bool, streams: bool, foreign: dict[str, Json]
+) -> None:
+    frames = drain(decoder(chat=chat, streams=streams), [line(**foreign)])
+    assert texts(frames) == {(~0, "content"): "x"}
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_line_that_speaks_in_both_apis_is_malformed(chat: bool) -> None:
+    both: dict[str, Json] = {"response": "a", "message": {"content": "b"}}
+    with pytest.raises(Malformed):
+        drain(decoder(chat=chat), [line(**both)])
+    silent = drain(decoder(chat=chat), [line(**both | {"response" if chat else "message": None})])
+    assert texts(silent) == {(0, "content"): "b" if chat else "a"}
+    said = texts(drain(decoder(chat=chat, streams=False), [line(**both)]))
+    assert said == {(0 if chat else ~0, "content"): "b", (~0 if chat else 0, "content"): "a"}
+
+
+def test_token_ids_are_copies_wherever_they_stand() -> None:
+    (frame,) = stream(line(message={"content": "a", "ids": [1]}, tokens=[2]))
+    assert [each for each in frame.deltas if each.drop] == [
+        TextDelta((0, "logprobs"), "", ("tokens",), drop=True),
+        TextDelta((0, "logprobs"), "", ("message", "ids"), drop=True),
+    ]
+
+
+def test_a_role_or_reason_that_is_none_is_text() -> None:
+    frames = stream(line(message={"role": "a role"}), line(done=True, done_reason="a reason"))
+    assert texts(frames) == {(~0, "body"): "a role\na reason\n"}
+
+
 def test_calls_of_different_lines_are_different_calls() -> None:
     call: Json = {"function": {"name": "f", "arguments": {}}}
-    frames = stream(line(message={"tool_calls": [call, call]}), line(tool_calls=[call]))
+    frames = stream(line(message={"tool_calls": [call, call]}), line(message={"tool_calls": [call]}))
     assert list(calls(frames)) == [(0, 0), (0, 1), (0, 2)]
 
 
 def test_logprobs_and_the_context_are_copies_that_go_as_a_whole() -> None:
-    (frame,) = stream(line(response="ab", logprobs=[{"token": "a"}, {"token": "b"}], context=[1, 2], done=True))
+    (frame,) = drain(
+        decoder(chat=False), [line(response="ab", logprobs=[{"token": "a"}, {"token": "b"}], context=[1, 2], done=True)]
+    )
     assert frame.deltas[1:] == (
         TextDelta((0, "logprobs"), "ab", ("logprobs",), drop=True),
         TextDelta((0, "logprobs"), "", ("context",), drop=True),
@@ -99,7 +135,7 @@ def test_errors_and_unknown_members_are_text_too() -> None:
 
 
 def test_a_copy_of_the_text_is_known_as_one() -> None:
-    (frame,) = stream(line(response="said", rendered={"text": "said"}))
+    (frame,) = stream(line(message={"content": "said"}, rendered={"text": "said"}))
     assert [each.path for each in frame.deltas if each.drop] == [("rendered", "text")]
 
 

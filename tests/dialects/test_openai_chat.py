@@ -52,7 +52,7 @@ def test_every_text_is_reached_under_its_speaker() -> None:
         functions=[{"name": "g", "description": "d1", "parameters": {"title": "d2"}}],
         response_format={"type": "json_schema", "json_schema": {"name": "p1", "schema": {"title": "p2"}}},
         prediction={"type": "content", "content": [{"type": "text", "text": "p3"}]},
-        stop=["p4"],
+        stop=["<|end|>"],
         user="p5",
         metadata={"k": "p6"},
         web_search_options={"user_location": "d3"},
@@ -63,8 +63,66 @@ def test_every_text_is_reached_under_its_speaker() -> None:
     assert {"a1", "a2", "f", '{"a3":1}', "a4", "g"} <= set(said(request, "assistant"))
     assert said(request, "tool_result") == ["c", "t1", "t2"]
     assert {"g", "d1", "d2", "d3"} <= set(said(request, "tool_definition"))
-    assert {"p1", "p2", "p3", "p4", "p5", "p6", "p7"} <= set(said(request, "parameter"))
+    assert {"p1", "p2", "p3", "p5", "p6", "p7"} <= set(said(request, "parameter"))
     assert request.not_inspected == ()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"stop": "<|end|>"},
+        {"stop": ["</s>", "<|end|>"]},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"pattern": "<|end|>"}}}},
+    ],
+)
+def test_what_reaches_no_prompt_is_no_text(document: dict[str, Json]) -> None:
+    assert "<|end|>" not in said(read(**document), "parameter")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"stop": [{"x": "<|end|>"}]},
+        {"vendor": {"pattern": "<|end|>"}},
+        {"tools": [{"function": {"name": "f", "parameters": {"pattern": "<|end|>"}}}]},
+    ],
+)
+def test_what_looks_like_it_and_may_reach_a_prompt_is_text(document: dict[str, Json]) -> None:
+    assert "<|end|>" in [text.text for text in read(**document).texts]
+
+
+def test_escapes_cannot_hide_what_is_in_the_arguments_of_an_earlier_call() -> None:
+    arguments = '{"\\u003ckey>":"\\u003c|end|>","plain":"<|raw|>","plain":"\\u003cagain>"}'
+    called: dict[str, Json] = {"name": "f", "arguments": arguments}
+    messages: list[dict[str, Json]] = [
+        {"tool_calls": [{"function": called, "<|x|>": 1}]},
+        {"function_call": {**called, "<|x|>": 1}},
+    ]
+    for message in messages:
+        request = read(messages=[{"role": "assistant", **message}])
+        found = said(request, "assistant")
+        assert {arguments, "<key>", "<|end|>", "<again>"} <= set(found)
+        assert any("<|x|>" in text for text in found)
+        (path,) = {text.path for text in request.texts if text.text in (arguments, "<|end|>")}
+        assert at(request, path) == arguments
+
+
+def test_arguments_that_no_parser_reads_are_listed_as_they_stand() -> None:
+    request = read(messages=[{"role": "assistant", "function_call": {"name": "f", "arguments": '{"a":"\\x"}'}}])
+    assert said(request, "assistant") == ["name\narguments", "f", '{"a":"\\x"}']
+
+
+def test_documents_that_are_printed_into_the_prompt_are_texts() -> None:
+    request = read(documents=[{"title": "d1", "deep": {"text": "d2"}}, "d3"])
+    assert {"d1", "d2", "d3"} <= set(said(request, "document"))
+    assert said(request, "parameter") == []
+
+
+def test_switches_of_a_chat_template_are_parameters() -> None:
+    request = read(
+        chat_template=None, chat_template_kwargs={"enable_thinking": False, "effort": "low", "n": 1, "x": None}
+    )
+    assert "low" in said(request, "parameter")
 
 
 def test_a_texts_path_leads_to_it_and_its_message_is_known() -> None:
@@ -134,6 +192,16 @@ def test_removing_legacy_functions_removes_the_choice_among_them() -> None:
         {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": {}}}]}]},
         {"messages": [{"role": "assistant", "function_call": "f"}]},
         {"stream": "true"},
+        {"chat_template": "{{ messages }}"},
+        {"chat_template": ""},
+        {"chat_template_kwargs": "x"},
+        {"chat_template_kwargs": {"messages": "x"}},
+        {"chat_template_kwargs": {"tools": None}},
+        {"chat_template_kwargs": {"add_generation_prompt": False}},
+        {"chat_template_kwargs": {"x": [1]}},
+        {"chat_template_kwargs": {"x": {}}},
+        {"chat_template_kwargs": {"x": "long" * 20}},
+        {"Chat_Template": "x"},
         {"stream_options": []},
         {"stream_options": {"include_usage": 1}},
         {"max_tokens": "9"},

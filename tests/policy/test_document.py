@@ -58,7 +58,8 @@ def test_an_endpoint_is_a_method_and_a_plain_path(endpoint: str) -> None:
 @pytest.mark.parametrize(
     "endpoint",
     ["/v1/models", "get /v1/models", "GET v1/models", "GET  /a", "GET /a?b", "GET /a%2fb", "GET //a", "GET /a/",
-     "GET /a;b", "GET /a/../b", "GET /./a", "GET /a\\b", "GET /a\n", "GET /ä", "FETCH /", "* /a"],
+     "GET /a;b", "GET /a/../b", "GET /./a", "GET /a\\b", "GET /a\n", "GET /ä", "FETCH /", "* /a",
+     "GET /a/**", "GET /a*", "GET /*.json", "GET /**/b"],
 )  # fmt: skip
 def test_a_path_that_could_be_read_in_two_ways_is_no_endpoint(endpoint: str) -> None:
     assert only_problem(endpoints={"allow": [endpoint]})[0] == ("spec", "endpoints", "allow", 0)
@@ -123,9 +124,14 @@ def test_an_owasp_entry_has_its_year(entry: str) -> None:
     assert only_problem(rules=[rule("a", owasp=[entry])])[0] == ("spec", "rules", 0, "owasp", 0)
 
 
-@pytest.mark.parametrize("name", ["a b", "a..b", "", "a\\b"])
+@pytest.mark.parametrize("name", ["a b", "a..b", "", "a\\b", "a[b", "a[]", "a[!]", "a[b/c]", "a[b:c]", "[a]b["])
 def test_an_allowed_model_is_a_model_name(name: str) -> None:
     assert only_problem(models={"allow": [name]})[0] == ("spec", "models", "allow", 0)
+
+
+@pytest.mark.parametrize("name", ["a[bc]:*", "a[!b]:1", "a[]b]:1", "a[[]:1", "a[b-d]*", "a]:1"])
+def test_an_allowed_model_may_have_sets_of_characters(name: str) -> None:
+    assert inspect(document(models={"allow": [name]}))[1] == []
 
 
 def test_a_gate_cannot_be_told_to_fail_open() -> None:

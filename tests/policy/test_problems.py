@@ -127,3 +127,24 @@ def test_a_policy_that_means_what_it_allows_has_no_warning() -> None:
     spec = {"models": {"allow": ["a:1"]}, "rules": [rule("a", owasp=["LLM01:2025"])]}
 
     assert warnings(PolicyDocument.model_validate(document(**spec))) == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "pinned", "warned"),
+    [
+        ("*:latest", True, True),
+        ("team/*:latest", True, True),
+        ("*:latest", False, False),
+        ("llama*", True, False),
+        ("llama:*", True, False),
+        ("llama:latest", True, False),
+        ("*:cloud", False, True),
+        ("gpt-oss:*-cloud", True, True),
+        ("gpt-oss:20b-cloud", True, False),
+    ],
+)
+def test_a_pattern_that_admits_nothing_is_a_warning(entry: str, pinned: bool, warned: bool) -> None:
+    models = {"allow": ["a:1", entry], "pinned": pinned}
+    found = warnings(PolicyDocument.model_validate(document(models=models)))
+
+    assert [place(problem.where) for problem in found] == ["spec.models.allow[1]"] * warned

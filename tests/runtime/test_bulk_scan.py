@@ -86,6 +86,9 @@ def test_line_numbers_count_every_line_across_batches(toy: Path, monkeypatch: py
         (b"[" * 100_000, "not JSON"),
         (b"{}", 'no "text"'),
         (b'{"text": 3}', 'no "text"'),
+        (b'{"id": NaN, "text": "a"}', "not JSON"),
+        (b'{"id": [-Infinity], "text": "a"}', "not JSON"),
+        (b'{"id": 1e999, "text": "a"}', "not JSON"),
     ],
 )
 def test_a_line_that_cannot_be_read_says_why(toy: Path, line: bytes, error: str) -> None:

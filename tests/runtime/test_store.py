@@ -9,7 +9,6 @@ import pytest
 
 from extproc.detectors import DetectorKind
 from extproc.detectors.pack import Fields
-from extproc.policy.models import BadName
 from extproc.runtime import store
 from extproc.runtime.store import FILE_BYTES, PolicyErrors, default_policy, load_policy, read_policy
 from tests.policy.fakes import WordDetector
@@ -131,28 +130,15 @@ def test_warnings_have_their_place(folder: Path) -> None:
     ]
 
 
-def test_extra_models_are_allowed_letter_for_letter(folder: Path) -> None:
-    policy = load_policy(write(folder, "  models: {allow: ['a:1']}\n"), extra_models=["b:latest"])
-
-    assert [name for name in ("a:1", "b", "b:latest", "c:1") if policy.models.refusal(name) is None] == [
-        "a:1",
-        "b",
-        "b:latest",
-    ]
-    with pytest.raises(BadName):
-        load_policy(write(folder, "  mode: enforce\n"), extra_models=["a b"])
-
-
 def test_the_revision_changes_with_whatever_decides(folder: Path) -> None:
     path = write(folder, f"  rules: [{RULE % ('a', '')}]\n")
     first = load_policy(path).revision
-    with_models = load_policy(path, extra_models=["b:1"]).revision
     (folder / "packs" / "words.yaml").write_text("words: [key, other]\n")
     with_pack = load_policy(path).revision
     write(folder, f"  mode: monitor\n  rules: [{RULE % ('a', '')}]\n")
     with_mode = load_policy(path).revision
 
-    assert len({first, with_models, with_pack, with_mode}) == 4
+    assert len({first, with_pack, with_mode}) == 3
     assert first.startswith("sha256:")
     assert len(first) == len("sha256:") + 2 * hashlib.sha256().digest_size
 

@@ -17,6 +17,7 @@ class ScriptedSession:
         self.events: list[Event] = []
         self.failure: BaseException | None = None
         self.gathering = False
+        self.holds_answer = False
         self._script = list(script)
         self._done = done
         self._records: list[DecisionRecord] = []

@@ -58,6 +58,11 @@ class Exchange(Protocol):
         """Whether the whole request has come and the verdict has not gone."""
         ...
 
+    @property
+    def holds_answer(self) -> bool:
+        """Whether an answer is under way that is judged when it is whole, which can take long."""
+        ...
+
     def receive(self, message: pb.ProcessingRequest) -> list[pb.ProcessingResponse]:
         """Take a message; return what to send now, in order.
 

@@ -1,16 +1,18 @@
 """Where a server listens: ``HOST:PORT`` or ``unix:///path``.
 
-What lives here: reading and writing that text, and making a unix path free to bind. What must not: gRPC.
+What lives here: reading and writing that text, making a unix path free to bind, and trying whether an endpoint can be
+bound. What must not: gRPC.
 """
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 _UNIX = "unix://"
 
@@ -96,3 +98,35 @@ def clear_stale_socket(path: Path) -> None:
             path.unlink()
             return
     raise OSError(f"{path} is in use by another process")
+
+
+def try_bind(endpoint: Endpoint) -> None:
+    """Bind the endpoint and let it go again, for those that do not say why they cannot.
+
+    Raises:
+        OSError: it cannot be bound; ``strerror`` says why.
+    """
+    if endpoint.path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+            trial.bind(endpoint.path)
+        Path(endpoint.path).unlink()
+        return
+    failed = None
+    for family, kind, protocol, _, address in _addresses(endpoint):
+        try:
+            with socket.socket(family, kind, protocol) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that ended are no obstacle
+                trial.bind(address)
+        except OSError as error:
+            failed = error
+        else:
+            return  # a name may stand for several addresses, and one will do
+    if failed is not None:
+        raise failed
+
+
+def _addresses(endpoint: Endpoint) -> list[Any]:
+    try:
+        return socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError:
+        raise OSError(errno.EINVAL, "not a host name") from None

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ import grpc.aio
 from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime.tls import Tls
 from extproc.runtime.transports.base import METHOD, SERVICE, Broken, Exchange, Handler, ListenError
-from extproc.runtime.transports.endpoint import Endpoint, clear_stale_socket
+from extproc.runtime.transports.endpoint import Endpoint, clear_stale_socket, try_bind
 from extproc.runtime.transports.health import Health
 from extproc.runtime.transports.timers import Timers
 
@@ -29,6 +30,7 @@ LINGER_S: Final = 5.0
 
 ASIDE_BYTES: Final = 32 * 1024
 """A body that is larger than this is judged in a thread, so that the other streams of the process go on meanwhile."""
+ASIDE_THREADS: Final = 4
 
 _CODES: Final = {
     "over_limit": grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -51,6 +53,7 @@ class GrpcAio:
         self._max_message_bytes: Final = max_message_bytes
         self._socket_mode: Final = socket_mode
         self._linger_s: Final = linger_s
+        self._threads: Final = ThreadPoolExecutor(ASIDE_THREADS, thread_name_prefix="judge")
         self._streams = 0
         self._handler: Handler
         self._health: Health
@@ -77,6 +80,7 @@ class GrpcAio:
         """Take no more streams, report as not serving, let running ones end within ``grace_s``, fail the rest."""
         self._health.drain()
         await self._server.stop(grace_s)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _bind(self, endpoint: Endpoint, tls: Tls | None) -> Endpoint:
         address = f"unix:{endpoint.path}" if endpoint.path else str(endpoint)
@@ -85,12 +89,15 @@ class GrpcAio:
         try:
             if endpoint.path:
                 clear_stale_socket(Path(endpoint.path))
+            try_bind(endpoint)  # gRPC prints the reason of a failure and raises without it
             if tls is None:
                 port = self._server.add_insecure_port(address)
             else:
                 port = self._server.add_secure_port(address, _credentials(tls))
-        except (OSError, RuntimeError) as error:
-            raise ListenError(f"cannot listen on {endpoint}: {error}") from None
+        except OSError as error:
+            raise ListenError(f"cannot listen on {endpoint}: {error.strerror or error}") from None
+        except RuntimeError:
+            raise ListenError(f"cannot listen on {endpoint}: gRPC could not, and said why on stderr") from None
         finally:
             if umask is not None:
                 os.umask(umask)
@@ -119,18 +126,31 @@ class GrpcAio:
         self._streams += 1
         try:
             exchange = self._handler.open(context.invocation_metadata() or ())
-            await _Stream(exchange, context, self._linger_s).run()
-        finally:
-            self._streams -= 1
+        except BaseException:
+            self._stream_closed()
+            raise
+        await _Stream(exchange, context, self._linger_s, self._threads, self._stream_closed).run()
+
+    def _stream_closed(self) -> None:
+        self._streams -= 1
 
 
 class _Stream:
     """One RPC. Its task reads and answers; a passed deadline answers from a task of its own."""
 
-    def __init__(self, exchange: Exchange, context: Any, linger_s: float) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        context: Any,
+        linger_s: float,
+        threads: ThreadPoolExecutor,
+        on_closed: Callable[[], None],
+    ) -> None:
         self._exchange: Final = exchange
         self._context: Final = context
         self._linger_s: Final = linger_s
+        self._threads: Final = threads
+        self._on_closed: Final = on_closed
         self._loop: Final = asyncio.get_running_loop()
         self._task: Final = asyncio.current_task()
         self._outbox: deque[pb.ProcessingResponse] = deque()
@@ -141,7 +161,8 @@ class _Stream:
         self._broken: Broken | None = None
         self._over = False
         self._body_bytes = 0
-        self._aside: asyncio.Future[list[pb.ProcessingResponse]] | None = None
+        self._job: Future[list[pb.ProcessingResponse]] | None = None  # until its replies are on their way
+        self._job_owes_verdict = False
         self._replaced = False
 
     async def run(self) -> None:
@@ -172,13 +193,12 @@ class _Stream:
             self._close(ended)
 
     def _close(self, ended: str) -> None:
-        """Close the exchange, but never beside a thread that is still at work on it."""
-        if self._aside is None or self._aside.done():
-            if self._aside is not None and not self._aside.cancelled():
-                self._aside.exception()  # seen here, or asyncio reports it as lost
+        """Close the exchange, but never beside a thread that is at work on it; a job that has not begun never will."""
+        if self._job is None or self._job.cancel() or self._job.done():
             self._exchange.close(ended)
+            self._on_closed()
         else:
-            self._aside.add_done_callback(lambda _: self._close(ended))
+            self._job.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._close, ended))
 
     async def _converse(self, timers: Timers) -> None:
         read, exchange = self._context.read, self._exchange
@@ -193,8 +213,7 @@ class _Stream:
                 return
             self._silent = self._silent or message.observability_mode
             if self._is_heavy(message):
-                timers.heard(owes_verdict=message.HasField("request_body") or message.HasField("request_trailers"))
-                replies = await self._receive_aside(message)
+                replies = await self._receive_aside(message, timers)
             else:
                 replies = exchange.receive(message)
             timers.heard(exchange.owes_verdict)
@@ -202,17 +221,25 @@ class _Stream:
                 await self._say(replies)
 
     def _is_heavy(self, message: pb.ProcessingRequest) -> bool:
-        """Whether this message completes a large body, which is when all of it is judged."""
+        """Whether this message may complete a large body, which is when all of it is judged."""
         kind = message.WhichOneof("request")
-        if kind in ("request_body", "response_body"):
-            body = message.request_body if kind == "request_body" else message.response_body
-            self._body_bytes += len(body.body)
-            return self._body_bytes > ASIDE_BYTES and bool(body.end_of_stream or len(body.body) > ASIDE_BYTES)
+        if kind == "request_body":
+            self._body_bytes += len(message.request_body.body)
+            return self._body_bytes > ASIDE_BYTES and message.request_body.end_of_stream
+        if kind == "response_body":
+            self._body_bytes += len(message.response_body.body)
+            return self._body_bytes > ASIDE_BYTES and self._exchange.holds_answer
+        if kind == "response_headers":
+            self._body_bytes = 0
         return kind == "request_trailers" and self._body_bytes > ASIDE_BYTES
 
-    async def _receive_aside(self, message: pb.ProcessingRequest) -> list[pb.ProcessingResponse]:
-        self._aside = self._loop.run_in_executor(None, self._exchange.receive, message)
-        return await asyncio.shield(self._aside)
+    async def _receive_aside(self, message: pb.ProcessingRequest, timers: Timers) -> list[pb.ProcessingResponse]:
+        self._job_owes_verdict = message.HasField("request_body") or message.HasField("request_trailers")
+        timers.heard(self._job_owes_verdict)
+        self._job = self._threads.submit(self._exchange.receive, message)
+        replies = await asyncio.shield(asyncio.wrap_future(self._job))
+        self._job, self._job_owes_verdict = None, False
+        return replies
 
     async def _say(self, replies: Sequence[pb.ProcessingResponse]) -> None:
         """Write in the order in which the exchange spoke, whoever of the two tasks carries its words."""
@@ -227,10 +254,16 @@ class _Stream:
                 raise Broken("connection", "the stream cannot be written") from error
 
     def _on_deadline(self, what: str) -> None:
-        if self._linger is not None or (what == "verdict" and not self._exchange.owes_verdict):
+        if self._linger is not None:
+            return
+        if what == "verdict" and not (self._job_owes_verdict or self._exchange.owes_verdict):
+            return
+        if self._job is not None and self._job.done():  # what it said goes first
+            if what != "verdict":
+                self._loop.call_soon(self._on_deadline, what)
             return
         try:
-            if self._aside is None or self._aside.done():
+            if self._job is None:
                 replies = self._exchange.expire(what)
             else:
                 self._replaced = True

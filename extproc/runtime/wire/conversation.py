@@ -34,6 +34,7 @@ from extproc.session import Session
 
 ATTRIBUTES: Final = "envoy.filters.http.ext_proc"
 METADATA_NAMESPACE: Final = "sluicegate"
+NAME_LENGTH: Final = 128  # of what a client named, as far as it goes into metadata
 
 
 class Conversation:
@@ -57,6 +58,11 @@ class Conversation:
     def owes_verdict(self) -> bool:
         """Whether the whole request has come and the verdict has not gone."""
         return self._request_ended and self._session.gathering
+
+    @property
+    def holds_answer(self) -> bool:
+        """Whether an answer is under way that is judged when it is whole."""
+        return self._session.holds_answer
 
     @property
     def finished(self) -> bool:
@@ -186,15 +192,15 @@ class Conversation:
                     self._refuse(reply, out)
                 case Abort():
                     raise ProtocolError(reply.details)
-        if not self._refused:
+        if not self._refused and self._sides:
             for side in self._sides.values():
                 out += side.settle(self.finished)
         self._add_metadata(out)
         return out
 
     def _refuse(self, reply: Refuse, out: list[pb.ProcessingResponse]) -> None:
-        response = self._sides[Direction.RESPONSE]
-        if not response.headers_left:
+        response = self._sides.get(Direction.RESPONSE)  # none before the first message
+        if response is None or not response.headers_left:
             out.append(immediate(reply))
             self._refused = True
         elif reply.late is not None:
@@ -225,7 +231,7 @@ class Conversation:
                     "policy": record.policy,
                     "revision": record.revision,
                     "dialect": record.dialect,
-                    "model": record.model,
+                    "model": record.model[:NAME_LENGTH],
                     "action": record.action.name.lower(),
                     "reason": record.reason,
                     "ended": record.ended,

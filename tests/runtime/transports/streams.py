@@ -35,6 +35,7 @@ class Exchange:
     ) -> None:
         self.deadlines = deadlines or Deadlines(NEVER_S, NEVER_S, NEVER_S)
         self.owes_verdict = False
+        self.holds_answer = False
         self.expired: list[str] = []
         self.closed: list[str] = []
         self.over = asyncio.Event()

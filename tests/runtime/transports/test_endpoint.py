@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.runtime.transports.endpoint import Endpoint, clear_stale_socket
+from extproc.runtime.transports.endpoint import Endpoint, clear_stale_socket, try_bind
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,29 @@ def test_only_a_socket_that_nobody_serves_is_removed(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="not a socket"):
         clear_stale_socket(path)
     assert path.read_text() == "precious"
+
+
+def test_an_endpoint_that_can_be_bound_is_left_free(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    for endpoint in (Endpoint("127.0.0.1"), Endpoint("localhost"), Endpoint(path=str(path))):
+        try_bind(endpoint)
+        try_bind(endpoint)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("127.0.0.1:{taken}", "Address already in use"),
+        ("0.0.0.0:{taken}", "Address already in use"),
+        ("192.0.2.1:0", "Cannot assign requested address"),
+        ("a..b:9002", "not a host name"),
+        ("unix:///no/such/s.sock", "No such file or directory"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_bound_says_why(text: str, reason: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as owner:
+        endpoint = Endpoint.parse(text.format(taken=owner.getsockname()[1]))
+        with pytest.raises(OSError, match=reason) as failed:
+            try_bind(endpoint)
+    assert failed.value.strerror == reason

@@ -18,9 +18,10 @@ import pytest
 
 from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime.tls import Tls
+from extproc.runtime.transports import grpc_aio
 from extproc.runtime.transports.base import Broken, Deadlines, ListenError
 from extproc.runtime.transports.endpoint import Endpoint
-from extproc.runtime.transports.grpc_aio import ASIDE_BYTES
+from extproc.runtime.transports.grpc_aio import ASIDE_BYTES, ASIDE_THREADS
 from tests.runtime.transports.streams import (
     NEVER_S,
     Exchange,
@@ -325,7 +326,6 @@ def test_a_verdict_that_a_thread_works_on_too_long_is_replaced_and_then_dropped(
 
         def receive(message: pb.ProcessingRequest) -> Replies:
             if message.HasField("request_body"):
-                exchange.owes_verdict = True
                 assert go.wait(20)
             return [go_on()]
 
@@ -335,7 +335,6 @@ def test_a_verdict_that_a_thread_works_on_too_long_is_replaced_and_then_dropped(
             stream = open_stream(channel)
             await stream.write(headers())
             await stream.read()
-            exchange.owes_verdict = True
             await stream.write(_large_body())
             assert (await stream.read()).HasField("immediate_response")
             await stream.done_writing()
@@ -343,6 +342,100 @@ def test_a_verdict_that_a_thread_works_on_too_long_is_replaced_and_then_dropped(
             assert await stream.read() is grpc.aio.EOF
         assert exchange.expired == []
         assert exchange.closed == ["eof"]
+
+    run(test())
+
+
+def test_a_deadline_also_answers_a_verdict_that_still_waits_for_a_thread() -> None:
+    async def test() -> None:
+        go = threading.Event()
+
+        def receive(message: pb.ProcessingRequest) -> Replies:
+            assert not message.HasField("request_body") or go.wait(20)
+            return [go_on()]
+
+        def refuse() -> Replies:
+            return _refuse("verdict")
+
+        late = Deadlines(SOON_S, NEVER_S, NEVER_S)
+        exchanges = [Exchange(receive, overdue=refuse, deadlines=late) for _ in range(3 * ASIDE_THREADS)]
+        async with serving(Handler(*exchanges)) as (_, bound), connected(bound) as channel:
+            streams = [open_stream(channel) for _ in exchanges]
+            for stream in streams:
+                await stream.write(headers())
+                await stream.read()
+                await stream.write(_large_body())
+            for stream in streams:
+                assert (await stream.read()).HasField("immediate_response")
+                await stream.done_writing()
+            go.set()
+            for stream in streams:
+                assert await stream.read() is grpc.aio.EOF
+            for exchange in exchanges:
+                await exchange.over.wait()
+        assert all(exchange.closed == ["eof"] for exchange in exchanges)
+
+    run(test())
+
+
+def test_a_stream_that_ends_takes_its_waiting_job_along_and_makes_room_only_when_closed() -> None:
+    async def test() -> None:
+        go, began = threading.Event(), threading.Semaphore(0)
+        judged: list[int] = []
+
+        def judging(number: int) -> Callable[[pb.ProcessingRequest], Replies]:
+            def receive(message: pb.ProcessingRequest) -> Replies:
+                if message.HasField("request_body"):
+                    began.release()
+                    judged.append(number)
+                    assert go.wait(20)
+                return [go_on()]
+
+            return receive
+
+        exchanges = [Exchange(judging(number)) for number in range(ASIDE_THREADS + 1)]
+        handler = Handler(*exchanges)
+        async with serving(handler, max_streams=len(exchanges)) as (_, bound), connected(bound) as channel:
+            streams = []
+            for number in range(len(exchanges)):
+                streams.append(stream := open_stream(channel))
+                await stream.write(headers())
+                await stream.read()
+                await stream.write(_large_body())
+                if number < ASIDE_THREADS:
+                    await asyncio.to_thread(began.acquire)
+            for stream in streams:
+                stream.cancel()
+            await exchanges[-1].over.wait()  # its job had not begun
+            assert not any(exchange.closed for exchange in exchanges[:-1])
+            go.set()
+            for exchange in exchanges:
+                await exchange.over.wait()
+        assert sorted(judged) == list(range(ASIDE_THREADS))
+
+    run(test())
+
+
+def test_a_large_answer_that_is_judged_whole_goes_to_a_thread_and_a_stream_does_not() -> None:
+    async def test() -> None:
+        seen: list[bool] = []
+
+        def receive(message: pb.ProcessingRequest) -> Replies:
+            if message.HasField("response_body"):
+                seen.append(threading.current_thread() is threading.main_thread())
+            return [go_on()]
+
+        body = pb.ProcessingRequest(response_body=pb.HttpBody(body=b"x" * (ASIDE_BYTES + 1)))
+        whole, running = Exchange(receive), Exchange(receive)
+        whole.holds_answer = True
+        async with serving(Handler(whole, running)) as (_, bound), connected(bound) as channel:
+            for _exchange in (whole, running):
+                stream = open_stream(channel)
+                await stream.write(body)
+                await stream.read()
+                await stream.done_writing()
+                assert await stream.code() is grpc.StatusCode.OK
+        assert seen == [False, True]
 
     run(test())
 
@@ -502,7 +595,7 @@ def test_a_unix_socket_replaces_a_stale_one_and_has_the_rights_asked_for(tmp_pat
 def test_an_endpoint_in_use_is_refused(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(Handler()) as (_, bound):
-            with pytest.raises(ListenError, match=str(bound)):
+            with pytest.raises(ListenError, match=f"^cannot listen on {bound}: Address already in use$"):
                 async with serving(Handler(), bound):
                     pass
         path = tmp_path / "p.sock"
@@ -513,6 +606,18 @@ def test_an_endpoint_in_use_is_refused(tmp_path: Path) -> None:
                 async with serving(Handler(), Endpoint(path=str(path))):
                     pass
         assert path.exists()
+
+    run(test())
+
+
+def test_what_grpc_alone_refuses_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_aio, "try_bind", lambda _endpoint: None)  # it was free a moment ago
+
+    async def test() -> None:
+        async with serving(Handler()) as (_, bound):
+            with pytest.raises(ListenError, match=f"^cannot listen on {bound}: gRPC could not"):
+                async with serving(Handler(), bound):
+                    pass
 
     run(test())
 
