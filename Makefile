@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --progress-bar on -e '.[dev]'
 	@touch $(STAMP)
 
-demo: setup ## a real Envoy, a real small model, about eight exchanges and a table (KEEP=1 leaves it up)
+demo: setup ## a real Envoy, a real small model, ten exchanges and a table (KEEP=1 leaves it up)
 	$(BIN)/sluicegate demo $(if $(KEEP),--keep)
 
 test: setup ## every test; the ones that need Envoy start it
