@@ -200,14 +200,17 @@ class TestFailures:
         assert _eventually(lambda: "sluicegate_streams_active 0.0" in gate.metrics())
 
     def test_an_upstream_that_resets_mid_stream_is_seen_by_the_client(self, gate: Gateway, upstream: Upstream) -> None:
+        go = threading.Event()
         head = said("word ").split(b"data: [DONE]")[0]
-        upstream.routes[f"POST {PATH}"] = Answer(headers=SSE, pieces=(head, Reset()))
+        upstream.routes[f"POST {PATH}"] = Answer(headers=SSE, pieces=(head, Until(go), Reset()))
         with (
             pytest.raises(httpx.RemoteProtocolError),
             httpx.stream("POST", gate.url() + PATH, content=chat(stream=True), timeout=20) as response,
         ):
             decision = response.headers["x-sluicegate-decision-id"]
-            list(response.iter_raw())
+            for piece in response.iter_raw():
+                assert piece
+                go.set()
         record = next(r for r in _until(gate, decision) if r["decision_id"] == decision)
         assert record["ended"] == "closed"
 
