@@ -32,7 +32,7 @@ REQUEST_SCOPES: Final = (
     "tool_result",  # what a tool returned: role tool / function
     "tool_definition",  # names, descriptions and schemas of declared tools
     "document",  # files, citations, retrieved text in a place of its own
-    "parameter",  # response_format schemas, stop strings, prediction, suffix ...
+    "parameter",  # response_format schemas, prediction, suffix ... (stop strings never reach a prompt: not read)
 )
 RESPONSE_SCOPES: Final = (
     "response.content",
