@@ -235,7 +235,8 @@ class BodyFilter:
     def _release(self, out: list[bytes]) -> None:
         for held in self._queue.release():
             out.append(self._render(held))
-            self.closed = self.closed.union(held.frame.closes)
+            if held.frame.closes:
+                self.closed = self.closed.union(held.frame.closes)
 
     def _render(self, held: Held) -> bytes:
         frame = held.frame
