@@ -10,6 +10,7 @@ from typing import Final
 
 from extproc.body import BodyFilter
 from extproc.chat import ChatRequest, Denial, ToolCall
+from extproc.detectors.base import Exchange
 from extproc.dialects.base import Dialect
 from extproc.policy import engine
 from extproc.policy.channel import ChannelScan, open_channel
@@ -38,7 +39,7 @@ class Answer:
         if request is None:
             request, status = ChatRequest(dialect.name, model="", stream=False, document={}), _AS_ONE_TEXT
         self._decoder: Final = dialect.decoder(request, status, content_type, policy.limits.response_bytes)
-        self._filter: Final = BodyFilter(self._decoder, _Judge(policy, decision_id), policy.limits.held_bytes)
+        self._filter: Final = BodyFilter(self._decoder, _Judge(policy, request, decision_id), policy.limits.held_bytes)
         self._policy: Final = policy
         self._decision_id: Final = decision_id
         self.streams: Final = self._decoder.streams
@@ -68,12 +69,13 @@ class Answer:
 class _Judge:
     """The policy as one exchange's BodyFilter asks it."""
 
-    def __init__(self, policy: CompiledPolicy, decision_id: str) -> None:
+    def __init__(self, policy: CompiledPolicy, request: ChatRequest, decision_id: str) -> None:
         self._policy: Final = policy
+        self._exchange: Final = Exchange(tuple(text.text for text in request.texts if text.scope == "system"))
         self._decision_id: Final = decision_id
 
     def open_channel(self, scope: str) -> ChannelScan | None:
-        return open_channel(self._policy, scope)
+        return open_channel(self._policy, scope, self._exchange)
 
     def call(self, call: ToolCall) -> Decision:
         return engine.judge_call(self._policy, call, self._decision_id)

@@ -74,9 +74,9 @@ def _show(policy: CompiledPolicy, scope: str, judged: TextJudgement) -> None:
     from rich.table import Table
 
     console = Console(force_terminal=sys.stdout.isatty(), markup=False, emoji=False, highlight=False)
-    style = {Action.ALLOW: "green", Action.FLAG: "yellow", Action.REDACT: "yellow", Action.DENY: "red"}
+    style = {Action.ALLOW: "green", Action.DENY: "red"}
     score = "" if judged.score is None else f", injection score {judged.score:.2f}"
-    console.print(judged.action.name.lower(), style=style[judged.action], end="")
+    console.print(judged.action.name.lower(), style=style.get(judged.action, "yellow"), end="")
     console.print(f" by policy {policy.name}, scope {scope}{score}")
     if judged.findings:
         table = Table(box=None, pad_edge=False)
@@ -86,7 +86,7 @@ def _show(policy: CompiledPolicy, scope: str, judged: TextJudgement) -> None:
             action = found.action.name.lower() + (" (monitored)" if found.monitored else "")
             table.add_row(found.rule, found.match, str(found.start), str(found.end), action, f"{found.score:.2f}")
         console.print(table)
-    if judged.action is Action.REDACT and judged.output is not None:
+    if judged.action in (Action.NEUTRALISE, Action.MASK, Action.REDACT) and judged.output is not None:
         console.print("leaves as:", style="bold")
         console.print(_visible(judged.output), soft_wrap=True)
 

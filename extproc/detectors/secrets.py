@@ -28,7 +28,7 @@ from types import MappingProxyType
 from typing import Final
 
 from extproc.chat import Json
-from extproc.detectors.base import Match, Scan
+from extproc.detectors.base import NO_EXCHANGE, Exchange, Match, Scan
 from extproc.detectors.checks import CHECKS
 from extproc.detectors.matcher import Matcher, Rule
 from extproc.detectors.pack import Fields, PackError
@@ -69,7 +69,7 @@ class SecretsDetector:
         spans = self.stream().feed(text, final=True)
         return Scan(tuple(Match(span.start, span.end, span.rule) for span in spans), 1.0 if spans else 0.0)
 
-    def stream(self) -> Window:
+    def stream(self, exchange: Exchange = NO_EXCHANGE) -> Window:  # noqa: ARG002 - a secret is one in any exchange
         """Start the scan of one channel."""
         return Window(self._matcher)
 

@@ -74,6 +74,10 @@ class Window:
         self._settle(text, at)
         return spans
 
+    def pause(self) -> list[Span]:
+        """Let go of the mere beginning of a literal. See ``detectors.base.StreamScan``."""
+        return []
+
     def _look(self, text: str, at: int, final: bool) -> tuple[Rule, Found] | int:
         """Find the first secret that begins at ``at`` or later; without one, where to hold the text from."""
         matcher = self._matcher

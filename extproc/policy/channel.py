@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from extproc.detectors.base import Match, Span, StreamDetector
+from extproc.detectors.base import NO_EXCHANGE, Exchange, Match, Span, StreamDetector
 from extproc.policy.compiler import CompiledPolicy, Rule
 from extproc.policy.decision import Action, Finding
 from extproc.policy.reading import finding
@@ -42,15 +42,19 @@ class ChannelScan(Protocol):
         """Take the next text; return redactions newly decided: in order, not overlapping, all before ``settled``."""
         ...
 
+    def pause(self) -> list[Redaction]:
+        """Another text of the same choice goes on: settle what can be let go. See ``detectors.base.StreamScan``."""
+        ...
 
-def open_channel(policy: CompiledPolicy, scope: str) -> ChannelScan | None:
+
+def open_channel(policy: CompiledPolicy, scope: str, exchange: Exchange = NO_EXCHANGE) -> ChannelScan | None:
     """Start the scan of a channel, or return None where no rule reads its scope."""
     rules = policy.by_scope[scope]
     if not rules:
         return None
     if len(rules) == 1:
-        return _OneRule(rules[0], scope)
-    return _SeveralRules(rules, scope)
+        return _OneRule(rules[0], scope, exchange)
+    return _SeveralRules(rules, scope, exchange)
 
 
 class _OneRule:
@@ -58,18 +62,23 @@ class _OneRule:
 
     __slots__ = ("_rule", "_scan", "_scope", "settled")
 
-    def __init__(self, rule: Rule, scope: str) -> None:
+    def __init__(self, rule: Rule, scope: str, exchange: Exchange) -> None:
         self.settled = 0
         self._rule: Final = rule
         self._scope: Final = scope
-        self._scan: Final = _detector_of(rule).stream()
+        self._scan: Final = _detector_of(rule).stream(exchange)
 
     def feed(self, text: str, final: bool) -> list[Redaction]:
-        scan = self._scan
-        spans = scan.feed(text, final)
-        self.settled = scan.settled
-        if not spans:
-            return []
+        spans = self._scan.feed(text, final)
+        self.settled = self._scan.settled
+        return self._redactions(spans) if spans else []
+
+    def pause(self) -> list[Redaction]:
+        spans = self._scan.pause()
+        self.settled = self._scan.settled
+        return self._redactions(spans)
+
+    def _redactions(self, spans: list[Span]) -> list[Redaction]:
         rule, scope = self._rule, self._scope
         if not _acts(rule):
             return [_note(rule, scope, span, span.start) for span in spans if span.opens]
@@ -81,18 +90,27 @@ class _SeveralRules:
 
     __slots__ = ("_covered", "_pending", "_rules", "_scans", "_scope", "settled")
 
-    def __init__(self, rules: tuple[Rule, ...], scope: str) -> None:
+    def __init__(self, rules: tuple[Rule, ...], scope: str, exchange: Exchange) -> None:
         self.settled = 0
         self._scope: Final = scope
         self._rules: Final = rules
-        self._scans: Final = [(rule, _detector_of(rule).stream()) for rule in rules]
+        self._scans: Final = [(rule, _detector_of(rule).stream(exchange)) for rule in rules]
         self._pending: list[tuple[Rule, Span]] = []
         self._covered = 0  # the end of the last piece that was replaced
 
     def feed(self, text: str, final: bool) -> list[Redaction]:
-        pending = self._pending
         for rule, scan in self._scans:
-            pending += [(rule, span) for span in scan.feed(text, final)]
+            self._pending += [(rule, span) for span in scan.feed(text, final)]
+        return self._ready()
+
+    def pause(self) -> list[Redaction]:
+        for rule, scan in self._scans:
+            self._pending += [(rule, span) for span in scan.pause()]
+        return self._ready()
+
+    def _ready(self) -> list[Redaction]:
+        """Take what all rules are done with."""
+        pending = self._pending
         self.settled = settled = min(scan.settled for _, scan in self._scans)
         if not pending:
             return []
@@ -127,7 +145,7 @@ class _SeveralRules:
 
 
 def _acts(rule: Rule) -> bool:
-    return rule.action >= Action.REDACT and not rule.monitored
+    return rule.action >= Action.NEUTRALISE and not rule.monitored
 
 
 def _denies(rule: Rule) -> bool:
@@ -137,7 +155,14 @@ def _denies(rule: Rule) -> bool:
 def _replace(rule: Rule, scope: str, span: Span, start: int, end: int) -> Redaction:
     if not span.opens:
         return Redaction(start, end, "")
-    return Redaction(start, end, _detector_of(rule).marker(span.rule), _finding(rule, scope, span))
+    return Redaction(start, end, _instead(rule, span), _finding(rule, scope, span))
+
+
+def _instead(rule: Rule, span: Span) -> str:
+    """What takes a span's place. One that cannot be made harmless is redacted."""
+    if rule.action is Action.NEUTRALISE and span.safe is not None:
+        return span.safe
+    return _detector_of(rule).marker(span.rule)
 
 
 def _note(rule: Rule, scope: str, span: Span, at: int) -> Redaction:

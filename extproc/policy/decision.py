@@ -16,8 +16,10 @@ class Action(enum.IntEnum):
 
     ALLOW = 0
     FLAG = 1
-    REDACT = 2
-    DENY = 3
+    NEUTRALISE = 2  # leave the text readable, but harmless
+    MASK = 3  # the upstream sees a placeholder, the client the value
+    REDACT = 4
+    DENY = 5
 
 
 @dataclass(frozen=True, slots=True)

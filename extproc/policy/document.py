@@ -166,8 +166,11 @@ class RuleDocument(_Strict):
     options: Annotated[dict[str, Any], Field(description="the detector's own settings")] = {}
     scope: Annotated[list[Scope], Field(min_length=1, description="whose text to read")]
     action: Annotated[
-        Literal["flag", "redact", "deny"],
-        Field(description="flag: record only; redact: replace; deny: refuse or cut off"),
+        Literal["flag", "neutralise", "mask", "redact", "deny"],
+        Field(
+            description="flag: record only; neutralise: make harmless; mask: a placeholder for the upstream, the value "
+            "again for the client; redact: replace; deny: refuse or cut off"
+        ),
     ]
     owasp: Annotated[list[Owasp], Field(description="the OWASP entries it answers, with their year: LLM01:2025")] = []
     mode: Annotated[
@@ -198,9 +201,11 @@ class RuleDocument(_Strict):
     @classmethod
     def _possible_action(cls, value: str, info: ValidationInfo) -> str:
         kind = DETECTORS.get(info.data.get("detector", ""))
-        if kind is not None and value == "redact" and not kind.streams:
-            detector = info.data["detector"]
-            raise _wrong(f'detector "{detector}" judges a text as a whole and gives no exact places to redact')
+        detector = info.data.get("detector", "")
+        if kind is not None and value in ("neutralise", "mask", "redact") and not kind.streams:
+            raise _wrong(f'detector "{detector}" judges a text as a whole and gives no exact places to {value}')
+        if kind is not None and value == "neutralise" and not kind.neutralises:
+            raise _wrong(f'detector "{detector}" knows no harmless form of what it finds; use redact or deny')
         return value
 
 

@@ -75,8 +75,10 @@ def finding(rule: Rule, scope: str, match: Match, path: JsonPath = ()) -> Findin
 
 def marker_for(rule: Rule, match: Match) -> str | None:
     """What takes a match's place, or None where the rule leaves the text alone."""
-    if rule.stream is None or rule.monitored or rule.action is not Action.REDACT:
+    if rule.stream is None or rule.monitored or not Action.NEUTRALISE <= rule.action <= Action.REDACT:
         return None
+    if rule.action is Action.NEUTRALISE and match.safe is not None:
+        return match.safe
     return rule.stream.marker(match.rule)
 
 
@@ -207,4 +209,5 @@ def read_arguments(policy: CompiledPolicy, arguments: str) -> Reading:
 
 def stricter(found: Finding) -> Finding:
     """The finding where what it asks for cannot be done in place: a redaction becomes a denial."""
-    return replace(found, action=Action.DENY) if found.action is Action.REDACT and not found.monitored else found
+    edits = Action.NEUTRALISE <= found.action <= Action.REDACT
+    return replace(found, action=Action.DENY) if edits and not found.monitored else found

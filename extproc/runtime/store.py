@@ -25,6 +25,8 @@ from extproc.runtime.yaml_source import BadYaml, Source, read_yaml
 DEFAULT_POLICY: Final = "policies/default.yaml"
 FILE_BYTES: Final = 8 << 20
 
+_NO_PACK: Final = Source({}, {})
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyProblem:
@@ -120,7 +122,7 @@ class _Packs:
         name = rule.pack or kind.pack
         key = (rule.detector, name, _canonical(rule.options))
         if key not in self._built:
-            path, pack = self._pack(index, name)
+            path, pack = self._pack(index, name) if name else (self.policy, _NO_PACK)
             try:
                 self._built[key] = kind.build(pack.data, rule.options)
             except PackError as error:

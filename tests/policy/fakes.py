@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from extproc.detectors.base import Match, Scan, Span
+from extproc.detectors.base import NO_EXCHANGE, Exchange, Match, Scan, Span
 from extproc.policy.compiler import CompiledPolicy, compile_policy
 from extproc.policy.document import PolicyDocument
 
@@ -28,7 +28,7 @@ class WordDetector:
         matches = tuple(Match(found.start(), found.end(), found[0]) for found in self._pattern.finditer(text))
         return Scan(matches, 1.0 if matches else 0.25)
 
-    def stream(self) -> WordScan:
+    def stream(self, exchange: Exchange = NO_EXCHANGE) -> WordScan:
         return WordScan(self, self._pattern)
 
     def marker(self, rule: str) -> str:
@@ -54,6 +54,10 @@ class WordScan:
             self.settled = found.end()
         self.settled = max(self.settled, known)
         return spans
+
+    def pause(self) -> list[Span]:
+        self.settled = len(self._text)
+        return []
 
     def _spans(self, found: re.Match[str]) -> list[Span]:
         size = self._detector.pieces or len(found[0])
