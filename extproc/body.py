@@ -7,6 +7,11 @@ A frame leaves whole, when all text in it is settled and all tool calls that it 
 (``release`` keeps the order). A frame that was not edited leaves as the very bytes that came.
 
 Text is edited where it sat: a finding that spans several deltas puts its marker where it begins and empties the rest.
+
+A text that waits for no more than the end of a word must not hold up another. So where a choice begins to speak on
+other channels, or to call a tool, those that it leaves are asked to let go (``ChannelScan.pause``). Channels that speak
+in one and the same frame never pause each other. Frames with nothing but copies (logprobs) say nothing new, so they
+pause none; a copy is let go with its original, where the choice goes on without it.
 """
 
 from __future__ import annotations
@@ -41,11 +46,21 @@ class _Placement:
     end: int
 
 
-@dataclass(slots=True)
-class _Text:
-    """One channel: its scan, how much was fed, and the deltas that are not settled yet."""
+@dataclass(slots=True, eq=False)
+class _Choice:
+    """One choice: its channels, also those beside it, and which of them spoke last (None for a call)."""
 
-    scan: ChannelScan
+    texts: dict[Channel, _Text] = field(default_factory=dict)
+    speaking: frozenset[Channel | None] = frozenset()
+
+
+@dataclass(slots=True, eq=False)
+class _Text:
+    """One channel: its scan if any rule reads it, how much was fed, and the deltas that are not settled yet."""
+
+    scan: ChannelScan | None
+    choice: _Choice
+    alone: frozenset[Channel | None]
     fed: int = 0
     final: bool = False
     waiting: deque[_Placement] = field(default_factory=deque)
@@ -91,7 +106,8 @@ class BodyFilter:
         self._limit: Final = held_bytes
         self._queue: Final = ReleaseQueue()
         self._edited: set[int] = set()  # choices in which something was edited: no copy of their text leaves any more
-        self._texts: dict[Channel, _Text | None] = {}
+        self._texts: dict[Channel, _Text] = {}
+        self._choices: dict[int, _Choice] = {}
         self._calls: dict[tuple[int, int], _Call] = {}
 
     def feed(self, data: bytes, end: bool) -> bytes:
@@ -103,9 +119,10 @@ class BodyFilter:
         out: list[bytes] = []
         try:
             for frame in self._decoder.feed(data, end):
-                self._take(frame)
-                self._release(out)
-                self._check_held()
+                if self._queue.waiting or not self._take_alone(frame, out):
+                    self._take(frame)
+                    self._release(out)
+                    self._check_held()
             if end:
                 self._finish(None)
                 self._release(out)
@@ -123,7 +140,35 @@ class BodyFilter:
 
     # ---- a frame comes in ----
 
+    def _take_alone(self, frame: Frame, out: list[bytes]) -> bool:
+        """Take a frame that nothing is ahead of and that says one text or none; False leaves it to ``_take``.
+
+        It is what nearly all frames are, and does what ``_take`` and the queue would do, without them.
+        """
+        deltas = frame.deltas
+        if len(deltas) > 1 or frame.calls or frame.closes or frame.end:
+            return False
+        if deltas:
+            channel, said, _, drop = deltas[0]
+            text = self._texts.get(channel)
+            if text is None or text.final or drop or not said:
+                return False
+            text.choice.speaking = text.alone
+            scan = text.scan
+            if scan is not None:
+                text.fed = fed = text.fed + len(said)
+                redactions = scan.feed(said, False)
+                if redactions or scan.settled < fed:
+                    text.waiting.append(_Placement(self._queue.add(frame, texts=1), 0, fed - len(said), fed))
+                    self._apply(text, scan, redactions)
+                    self._release(out)
+                    self._check_held()
+                    return True
+        out.append(frame.raw)
+        return True
+
     def _take(self, frame: Frame) -> None:
+        self._pause_others(frame)
         held = self._queue.add(frame)
         for index, delta in enumerate(frame.deltas):
             self._take_text(held, index, delta)
@@ -134,9 +179,27 @@ class BodyFilter:
         if frame.end:
             self._finish(None)
 
+    def _pause_others(self, frame: Frame) -> None:
+        """Where a choice goes on elsewhere than before, ask the texts that it leaves to let go of what they can."""
+        speaking: dict[int, set[Channel | None]] = {_number(piece.choice): {None} for piece in frame.calls}
+        for channel, text, _, drop in frame.deltas:
+            if text and not drop:
+                speaking.setdefault(_choice(channel), set())
+        for channel, text, *_ in frame.deltas:
+            if text and _choice(channel) in speaking:
+                speaking[_choice(channel)].add(channel)
+        for number, channels in speaking.items():
+            choice = self._choice_of(number)
+            if choice.speaking == channels:
+                continue
+            choice.speaking = frozenset(channels)
+            for channel, waits in choice.texts.items():
+                if waits.waiting and channel not in channels and waits.scan is not None:
+                    self._apply(waits, waits.scan, waits.scan.pause())
+
     def _take_text(self, held: Held, index: int, delta: TextDelta) -> None:
         text = self._text_of(delta.channel)
-        if text is None:
+        if text.scan is None:
             return
         if text.final:
             if delta.text:
@@ -146,15 +209,21 @@ class BodyFilter:
         text.fed += len(delta.text)
         text.waiting.append(_Placement(held, index, start, text.fed))
         held.texts += 1
-        self._apply(text, text.scan.feed(delta.text, False))
+        self._apply(text, text.scan, text.scan.feed(delta.text, False))
 
-    def _text_of(self, channel: Channel) -> _Text | None:
-        try:
-            return self._texts[channel]
-        except KeyError:
-            scan = self._judge.open_channel(CHANNEL_SCOPES[channel[1]])
-            text = self._texts[channel] = None if scan is None else _Text(scan)
-            return text
+    def _text_of(self, channel: Channel) -> _Text:
+        text = self._texts.get(channel)
+        if text is None:
+            choice = self._choice_of(_choice(channel))
+            text = _Text(self._judge.open_channel(CHANNEL_SCOPES[channel[1]]), choice, frozenset({channel}))
+            self._texts[channel] = choice.texts[channel] = text
+        return text
+
+    def _choice_of(self, number: int) -> _Choice:
+        choice = self._choices.get(number)
+        if choice is None:
+            choice = self._choices[number] = _Choice()
+        return choice
 
     def _take_call(self, held: Held, piece: CallDelta) -> None:
         key = (piece.choice, piece.index)
@@ -177,16 +246,17 @@ class BodyFilter:
 
     def _finish(self, choice: int | None) -> None:
         """Nothing more comes for this choice (None: for any): settle its texts, decide its calls."""
-        for channel, text in self._texts.items():
-            if text is not None and not text.final and choice in (None, channel[0]):
+        texts = self._texts if choice is None else self._choice_of(choice).texts
+        for channel, text in texts.items():
+            if text.scan is not None and not text.final and choice in (None, channel[0]):
                 text.final = True
-                self._apply(text, text.scan.feed("", True))
+                self._apply(text, text.scan, text.scan.feed("", True))
         for key in [key for key in self._calls if choice in (None, key[0])]:
             self._decide_call(key)
 
     # ---- decisions ----
 
-    def _apply(self, text: _Text, redactions: list[Redaction]) -> None:
+    def _apply(self, text: _Text, scan: ChannelScan, redactions: list[Redaction]) -> None:
         for redaction in redactions:
             found = redaction.finding
             if found is not None:
@@ -196,7 +266,7 @@ class BodyFilter:
                     raise _Cut(self._judge.denial(found))
             if redaction.replacement is not None:
                 self._place(text, redaction.start, redaction.end, redaction.replacement)
-        self._settle(text, text.scan.settled)
+        self._settle(text, scan.settled)
 
     @staticmethod
     def _settle(text: _Text, settled: int) -> None:
@@ -242,7 +312,7 @@ class BodyFilter:
         frame = held.frame
         if held.pieces or held.edits:
             self._edited.update(_choice(frame.deltas[index].channel) for index in held.pieces)
-            self._edited.update(piece.choice for piece in frame.calls if held.edits)
+            self._edited.update(_number(piece.choice) for piece in frame.calls if held.edits)
         elif not self._edited:
             return frame.raw
         edits = list(held.edits)
@@ -258,8 +328,13 @@ class BodyFilter:
 
 
 def _choice(channel: Channel) -> int:
-    """The choice that a channel belongs to; what stands beside a choice's texts has the complement of its number."""
-    return channel[0] if channel[0] >= 0 else ~channel[0]
+    """The choice that a channel belongs to."""
+    return _number(channel[0])
+
+
+def _number(choice: int) -> int:
+    """A choice's own number; what stands beside a choice's texts has its complement."""
+    return choice if choice >= 0 else ~choice
 
 
 def _rewrite(text: str, pieces: list[tuple[int, int, str]]) -> str:

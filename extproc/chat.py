@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 JsonPath: TypeAlias = tuple[str | int, ...]
 """Object keys and array indexes from the document's root, e.g. ``("messages", 0, "content")``."""
@@ -136,8 +136,7 @@ CHANNEL_SCOPES: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(NamedTuple):
     """A piece of one channel's text and where it sits in its frame.
 
     ``drop``: the text is a copy of what another channel says (logprobs), so an edit removes the node at ``path`` (sets
@@ -168,8 +167,7 @@ class CallDelta:
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One SSE event, NDJSON line or JSON document of an answer.
 
     ``raw`` leaves unless something in it is edited; ``render(edits)`` gives the bytes that leave then. ``choices`` are

@@ -49,8 +49,8 @@ class ReleaseQueue:
 
     def __init__(self) -> None:
         self.held_bytes = 0
+        self.waiting = 0  # frames that are held now
         self._added = 0
-        self._frames = 0
         self._line: deque[Held] = deque()
         self._segments: deque[_Segment] = deque([_Segment()])
         self._decided = False
@@ -58,14 +58,14 @@ class ReleaseQueue:
     @property
     def cost_bytes(self) -> int:
         """What is held now, with its overhead."""
-        return self.held_bytes + self._frames * FRAME_OVERHEAD_BYTES
+        return self.held_bytes + self.waiting * FRAME_OVERHEAD_BYTES
 
-    def add(self, frame: Frame) -> Held:
+    def add(self, frame: Frame, texts: int = 0) -> Held:
         """Let a frame in; it goes to the end of the line."""
         self._added += 1
-        held = Held(frame, self._added)
+        held = Held(frame, self._added, texts)
         self._line.append(held)
-        self._frames += 1
+        self.waiting += 1
         self.held_bytes += len(frame.raw)
         return held
 
@@ -83,7 +83,7 @@ class ReleaseQueue:
         while self._line and not self._line[0].texts:
             self._enter_lanes(self._line.popleft(), out)
         for held in out:
-            self._frames -= 1
+            self.waiting -= 1
             self.held_bytes -= len(held.frame.raw)
         return out
 

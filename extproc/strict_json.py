@@ -13,11 +13,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from extproc.chat import REMOVED, Edit, Json, Malformed
+
+scan_string: Final[Callable[[str, int], tuple[str, int]]] = json.decoder.scanstring  # type: ignore[attr-defined]
+"""The JSON reader's own scanner of strings: from behind the opening quote, the string and where its closing quote ends.
+
+It is as strict as the reader of answers: control characters stand for themselves in no string. Raises ValueError.
+"""
 
 _BOM: Final = b"\xef\xbb\xbf"
 _ANSWER_DEPTH: Final = 128

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.body import BodyFilter
-from tests.support.answers import ToyDecoder, ToyJudge
+from extproc.framing import SseFramer
+from extproc.policy.channel import Redaction
+from extproc.policy.decision import Action, Finding
+from tests.support.answers import ToyDecoder, ToyJudge, WordScan
 
 
 def body(streams: bool = True, held_bytes: int = 100_000) -> BodyFilter:
@@ -71,8 +77,92 @@ def test_frames_behind_two_barriers_leave_in_order_when_a_call_is_decided() -> N
     assert feed(filtered, "0 close") == lines
 
 
-def test_a_frame_of_the_same_choice_waits_behind_a_held_one() -> None:
-    assert feed(body(), "0 content SEC", "0 reasoning ok") == ""
+def test_a_frame_of_the_same_choice_waits_behind_one_that_shows_more_than_a_beginning() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content SECR", "0 refusal ok", "0 reasoning ok") == ""
+    assert feed(filtered, "0 content ET") == "0 content [X]\n0 refusal ok\n0 reasoning ok\n0 content \n"
+
+
+# ---- a text that waits does not hold up another of its choice ----
+
+
+@pytest.mark.parametrize("line", ["0 refusal ok", "0 reasoning unread", "0 call 0 f {"])
+def test_the_mere_beginning_of_a_literal_leaves_when_its_choice_goes_on_elsewhere(line: str) -> None:
+    filtered = body()
+    assert feed(filtered, "0 content aSEC") == ""
+    assert feed(filtered, line).startswith("0 content aSEC\n")
+    assert feed(filtered, "0 close").endswith("0 close\n")
+
+
+def test_another_choice_that_goes_on_lets_go_of_nothing() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content SEC", "1 content hi", "1 call 0 f {") == ""
+    assert feed(filtered, "0 content RET") == "0 content [X]\n1 content hi\n0 content \n"
+
+
+def test_channels_that_speak_in_the_same_frames_let_go_of_nothing() -> None:
+    filtered = body()
+    assert feed(filtered, "0 two xSEC EV", "0 two RETx Ex") == "0 two x[X] EV\n0 two x Ex\n"
+
+
+def test_a_channel_that_speaks_on_beside_another_lets_go_of_nothing() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content xSEC", "0 two RET hi", "0 content x") == "0 content x[X]\n0 two  hi\n0 content x\n"
+
+
+def test_texts_that_take_turns_let_go_at_each_turn() -> None:
+    filtered = body()
+    turns = ["0 content SE", "0 refusal EV", "0 content EV", "0 refusal SE"]
+    left = [feed(filtered, line) for line in turns]
+    assert left == ["", "0 content SE\n", "0 refusal EV\n", "0 content EV\n"]
+
+
+def test_a_text_without_a_character_is_no_turn() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content SEC", "0 refusal ") == ""
+    assert feed(filtered, "0 content RET") == "0 content [X]\n0 refusal \n0 content \n"
+
+
+def test_a_copy_is_no_turn() -> None:
+    filtered = body()
+    assert feed(filtered, "0 content SEC", "0 logprobs SEC") == ""
+    assert (
+        feed(filtered, "0 content RET", "0 logprobs RET")
+        == "0 content [X]\n0 logprobs None\n0 content \n0 logprobs None\n"
+    )
+
+
+@pytest.mark.parametrize("line", ["0 content x", "0 refusal x", "0 reasoning x"])
+def test_a_copy_leaves_with_its_original_when_the_choice_goes_on_without_it(line: str) -> None:
+    filtered = body()
+    assert feed(filtered, "0 both SEC SEC") == ""
+    assert feed(filtered, line) == f"0 both SEC SEC\n{line}\n"
+
+
+def test_a_copy_in_the_same_frame_as_the_new_text_goes_on_as_one_text() -> None:
+    filtered = body()
+    assert feed(filtered, "0 refusal EV", "0 both SEC SEC") == "0 refusal EV\n"
+    assert feed(filtered, "0 both x RET") == "0 both SEC None\n0 both x None\n"
+
+
+class Denying(WordScan):
+    """Denies what it holds when it is paused."""
+
+    def pause(self) -> list[Redaction]:
+        start, self.settled = self.settled, len(self._text)
+        found = Finding("word", "held", self._scope, Action.DENY, start=start, end=self.settled)
+        return [Redaction(start, self.settled, "[X]", found)]
+
+
+def test_a_pause_that_denies_ends_the_answer_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ToyJudge, "open_channel", lambda _, scope: Denying(scope))
+    filtered = body()
+    assert feed(filtered, "0 content good", "0 content xSEC", "0 refusal ok") == "0 content good\n"
+    assert filtered.cut is not None
+    assert [(found.start, found.end) for found in filtered.findings] == [(5, 8)]
+
+
+# ---- what closes, holds, ends ----
 
 
 def test_a_barrier_waits_for_everything_before_it_and_holds_everything_behind_it() -> None:
@@ -189,19 +279,17 @@ def test_the_most_held_is_counted() -> None:
     assert filtered.held_bytes_max == len("0 content SEC\n")
 
 
-LINES = st.lists(
-    st.one_of(
-        st.sampled_from(["- keep-alive", "- usage"]),
-        st.builds(
-            "{} {} {}".format,
-            st.integers(0, 2),
-            st.sampled_from(["content", "refusal", "reasoning"]),
-            st.text("SECRTx", max_size=8),
-        ),
-        st.builds("{} call {} f {}".format, st.integers(0, 2), st.integers(0, 1), st.text("KEYx", max_size=3)),
+LINE = st.one_of(
+    st.sampled_from(["- keep-alive", "- usage"]),
+    st.builds(
+        "{} {} {}".format,
+        st.integers(0, 2),
+        st.sampled_from(["content", "refusal", "reasoning"]),
+        st.text("SECRTx", max_size=8),
     ),
-    max_size=12,
+    st.builds("{} call {} f {}".format, st.integers(0, 2), st.integers(0, 1), st.text("KEYx", max_size=3)),
 )
+LINES = st.lists(LINE, max_size=12)
 
 
 def test_a_copy_of_text_that_was_edited_earlier_is_dropped_in_every_later_frame() -> None:
@@ -221,8 +309,8 @@ def run(wire: bytes, cuts: list[int]) -> tuple[bytes, list[bytes]]:
     filtered = body()
     places = sorted({cut % (len(wire) + 1) for cut in cuts})
     pieces = [wire[start:stop] for start, stop in zip([0, *places], [*places, len(wire)], strict=True)]
-    outs = [filtered.feed(piece, False) for piece in pieces]
-    outs.append(filtered.feed(b"", True))
+    ends = [(piece, False) for piece in pieces] + [(b"", True)]
+    outs = [filtered.feed(*piece) for piece in ends if filtered.cut is None and not filtered.broken]
     return b"".join(outs), outs
 
 
@@ -236,3 +324,64 @@ def test_the_output_does_not_depend_on_the_cuts(lines: list[str], cuts: list[int
 def test_every_frame_leaves_exactly_once(lines: list[str], cuts: list[int]) -> None:
     wire = "".join(line + "\n" for line in lines).encode()
     assert len(run(wire, cuts)[0].splitlines()) == len(lines)
+
+
+# ---- the short way of a frame that nothing is ahead of ----
+
+ANY_LINES = st.lists(
+    st.one_of(
+        st.sampled_from(["- usage", "0 close", "1 close", "end", "bad", "0 content EVIL", "0 call 0 rm x"]),
+        st.builds(
+            "{} both {} {}".format, st.integers(0, 1), st.text("SECRTx", max_size=4), st.text("SECx", max_size=3)
+        ),
+        st.builds("{} two {} {}".format, st.integers(0, 1), st.text("SECRTx", max_size=4), st.text("SECx", max_size=3)),
+        st.builds("{} logprobs {}".format, st.integers(0, 1), st.text("SECRTx", max_size=4)),
+        LINE,
+        LINE,
+    ),
+    max_size=14,
+)
+
+
+def told(lines: list[str]) -> object:
+    """All that a filter says of a stream, frame by frame."""
+    filtered = body()
+    outs = [
+        (feed(filtered, *each, end=not each), filtered.closed, filtered.held_bytes_max)
+        for each in [*([line] for line in lines), []]
+        if filtered.cut is None and not filtered.broken
+    ]
+    return outs, filtered.findings, filtered.cut, filtered.broken
+
+
+@given(ANY_LINES)
+def test_the_short_way_does_what_the_long_way_does(lines: list[str]) -> None:
+    found = told(lines)
+    with mock.patch.object(BodyFilter, "_take_alone", return_value=False):
+        assert found == told(lines)
+
+
+@given(ANY_LINES, st.lists(st.integers(0, 400), max_size=20))
+def test_pauses_do_not_depend_on_the_cuts(lines: list[str], cuts: list[int]) -> None:
+    wire = "".join(line + "\n" for line in lines).encode()
+    assert run(wire, cuts)[0] == run(wire, [])[0]
+
+
+@pytest.mark.parametrize("blank", ["\n\n", "\r\n\r\n", "\r\r", "\n\r\n"])
+def test_a_large_piece_of_events_is_cut_at_every_end(blank: str) -> None:
+    events = [f"data: {number}{blank}".encode() for number in range(40_000)]  # takes minutes if each looks at the rest
+    assert list(SseFramer(100).feed(b"".join(events), True)) == events
+
+
+@pytest.mark.parametrize("size", [1, 4094, 4095, 4096, 4097, 9000])
+def test_an_event_ends_where_it_ends_whatever_its_size(size: int) -> None:
+    events = [b"data: " + b"x" * size + end for end in (b"\n\n", b"\r\n\n", b"\n\n")]
+    assert list(SseFramer(20_000).feed(b"".join(events), False)) == events
+
+
+def test_ordinary_text_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    filtered = body()
+    assert feed(filtered, "0 content hello") == "0 content hello\n"
+    monkeypatch.setattr(filtered, "_take", None)
+    lines = ["0 content word", "- comment", "0 content more"]
+    assert [feed(filtered, line) for line in lines] == [line + "\n" for line in lines]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,6 @@ from extproc.framing import (
     DocumentFramer,
     Framer,
     LineFramer,
-    Piece,
     SseFramer,
     replace_event_data,
     replace_line,
@@ -29,10 +29,22 @@ MakeFramer = Callable[[int], Framer]
 FRAMERS: list[MakeFramer] = [SseFramer, LineFramer, DocumentFramer, BodyFramer]
 
 
+class Piece(NamedTuple):
+    """A frame and what a dialect reads in it."""
+
+    raw: bytes
+    payload: bytes | None
+
+
+def read(framer: Framer, data: bytes, *, end: bool = False) -> Iterator[Piece]:
+    for raw in framer.feed(data, end):
+        yield Piece(raw, framer.payload(raw))
+
+
 def run(make: MakeFramer, pieces: Sequence[bytes], *, end: bool = True, limit_bytes: int = 1 << 16) -> list[Piece]:
     framer = make(limit_bytes)
-    frames = [frame for piece in pieces for frame in framer.feed(piece, False)]
-    return [*frames, *framer.feed(b"", end)]
+    frames = [frame for piece in pieces for frame in read(framer, piece)]
+    return [*frames, *read(framer, b"", end=end)]
 
 
 def payloads(frames: Sequence[Piece]) -> list[bytes]:
@@ -65,8 +77,8 @@ def test_events_end_with_a_blank_line_in_every_line_end(line_end: str) -> None:
 
 def test_an_event_leaves_with_its_last_byte() -> None:
     framer = SseFramer(100)
-    assert list(framer.feed(b"data: x\r\n\r", False)) == []
-    assert list(framer.feed(b"\n", False)) == [Piece(b"data: x\r\n\r\n", b"x")]
+    assert list(read(framer, b"data: x\r\n\r")) == []
+    assert list(read(framer, b"\n")) == [Piece(b"data: x\r\n\r\n", b"x")]
 
 
 @pytest.mark.parametrize("line", [b"\xef\xbb\xbfdata: x", b'{"a":1}', b"Data: x", b" data: x", b"datas: x"])
@@ -84,7 +96,7 @@ def test_a_line_that_nobody_inspects_may_not_carry_much(line: bytes) -> None:
 
 
 def test_frames_before_a_malformed_one_come_out_first() -> None:
-    framer = SseFramer(100).feed(b"data: x\n\nbad\n\n", False)
+    framer = read(SseFramer(100), b"data: x\n\nbad\n\n")
     assert next(framer).payload == b"x"
     with pytest.raises(Malformed):
         next(framer)
@@ -146,8 +158,8 @@ def test_no_document_at_all_passes(body: bytes) -> None:
 
 def test_a_body_is_one_frame_at_its_end() -> None:
     framer = BodyFramer(100)
-    assert list(framer.feed(b"ab", False)) == []
-    assert list(framer.feed(b"c", True)) == [Piece(b"abc", b"abc")]
+    assert list(read(framer, b"ab")) == []
+    assert list(read(framer, b"c", end=True)) == [Piece(b"abc", b"abc")]
     assert run(BodyFramer, []) == []
 
 
@@ -221,9 +233,9 @@ def test_any_bytes_give_the_same_frames_under_any_cuts(make: MakeFramer, data: b
         complete = False
         with contextlib.suppress(Malformed):
             for piece in pieces:
-                for frame in framer.feed(piece, False):
+                for frame in read(framer, piece):
                     frames.append(frame)  # noqa: PERF402 - keeps what came out before it raised
-            frames += framer.feed(b"", True)
+            frames += read(framer, b"", end=True)
             complete = True
         return payloads(frames), b"".join(frame.raw for frame in frames) if complete else b"", complete
 
@@ -236,3 +248,28 @@ def test_any_bytes_give_the_same_frames_under_any_cuts(make: MakeFramer, data: b
 def test_any_document_is_found_whole_under_any_cuts(value: object, places: list[int]) -> None:
     document = json.dumps([value]).encode()
     assert run(DocumentFramer, cut(document, places), end=False) == [Piece(document, document)]
+
+
+# ---- the short way past the pattern ----
+
+LINE_ENDS = st.lists(st.sampled_from([b"\n", b"\r", b"\r\n", b"data: x", b":", b"y"]), max_size=14).map(b"".join)
+
+
+@given(LINE_ENDS, CUTS)
+def test_an_event_ends_where_the_pattern_says(data: bytes, places: list[int]) -> None:
+    """An end that is found without the pattern is the one that the pattern finds."""
+    expected, at = [], 0
+    while at < len(data):
+        blank = framing._BLANK_LINE.match(data, at) if data[at] in b"\r\n" else framing._EVENT_END.search(data, at)
+        stop = blank.end() if blank else len(data)
+        expected.append(data[at:stop])
+        at = stop
+    framer = SseFramer(1000)
+    frames = [raw for piece in cut(data, places) for raw in framer.feed(piece, False)]
+    assert [*frames, *framer.feed(b"", True)] == expected
+
+
+def test_a_piece_that_is_one_event_is_not_copied() -> None:
+    event = b"data: x\n\n"
+    (raw,) = SseFramer(100).feed(event, False)
+    assert raw is event

@@ -17,7 +17,7 @@ from typing import Final
 from extproc.chat import CallDelta, Channel, Denial, Edit, Frame, Json, JsonPath, Malformed, TextDelta
 from extproc.dialects.members import Members
 from extproc.dialects.untrusted import Found, strings
-from extproc.framing import BodyFramer, Piece, replace_event_data, replace_line
+from extproc.framing import BodyFramer, replace_event_data, replace_line
 from extproc.strict_json import apply, dump, read_answer
 
 _CALL: Final = frozenset({"index", "id", "type", "function", "custom"})
@@ -266,8 +266,7 @@ class BodyDecoder:
         return self._phrase(denial)
 
 
-def _body_frame(piece: Piece) -> Frame:
-    raw = piece.raw
+def _body_frame(raw: bytes) -> Frame:
     try:
         document = read_answer(raw)
     except Malformed:

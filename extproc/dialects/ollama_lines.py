@@ -24,7 +24,8 @@ from extproc.dialects.answers import (
     unknown_members,
 )
 from extproc.dialects.members import Members
-from extproc.framing import DocumentFramer, Framer, LineFramer, Piece
+from extproc.dialects.templates import Reading, Templates
+from extproc.framing import DocumentFramer, Framer, LineFramer
 from extproc.strict_json import dump, read_answer
 
 _HEAD: Final = ("model", "created_at")
@@ -42,41 +43,67 @@ class LinesDecoder:
         self.streams = streams
         self._chat = chat
         self._framer: Framer = LineFramer(limit_bytes) if streams else DocumentFramer(limit_bytes)
+        self._templates = Templates(self._read, "created_at")
         self._head: dict[str, Json] = answer_head(request.model)
         self._calls = 0
 
     def feed(self, data: bytes, end: bool) -> Iterator[Frame]:
         """Take the next bytes, give the frames completed by them."""
-        return map(self._frame, self._framer.feed(data, end))
+        for raw in self._framer.feed(data, end):
+            yield self._templates.frame(raw) or self._frame(raw)
 
     def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset()) -> bytes:
         """Phrase a last visible line and the end. Never an ``error`` line: several clients swallow it."""
         if closed:  # the last line has left
             return b""
         if self.streams:
-            return streamed_answer(self._head, f"\n\n[{denial.message}]", chat=self._chat)
+            return streamed_answer(self._last_head(), f"\n\n[{denial.message}]", chat=self._chat)
         return whole_answer(self._head, denial.message, chat=self._chat)
 
-    def _frame(self, piece: Piece) -> Frame:
-        if piece.payload is None:
-            return plain_frame(piece.raw)
-        line = read_answer(piece.payload)
+    def _frame(self, raw: bytes) -> Frame:
+        frame, line = self._read(raw)
+        self._calls += len(frame.calls)
+        if isinstance(line, dict):
+            self._remember(line)
+            if self.streams:
+                self._templates.learn(frame, line)
+        return frame
+
+    def _remember(self, line: Members) -> None:
+        model, created_at = line.get("model"), line.get("created_at")
+        if isinstance(model, str) and model != self._head["model"]:
+            self._head["model"] = model
+            self._templates.forget()  # so that those known are of this model
+        if isinstance(created_at, str):
+            self._head["created_at"] = created_at
+            self._templates.varied = None
+
+    def _last_head(self) -> dict[str, Json]:
+        varied = self._templates.varied
+        return self._head if varied is None else {**self._head, "created_at": varied}
+
+    def _read(self, raw: bytes) -> Reading:
+        """Read a frame. What it means depends on those before it in the numbers of its calls alone."""
+        payload = self._framer.payload(raw)
+        if payload is None:
+            return plain_frame(raw), None
+        line = read_answer(payload)
         if not isinstance(line, dict):
             raise Malformed("the answer is not a JSON object")
-        self._head.update((name, line[name]) for name in _HEAD if isinstance(line.get(name), str))
-        speech = self._read(line)
-        done = line.get("done") is True or not self.streams
-        return Frame(
-            piece.raw,
-            line_render(piece.raw, line),
+        speech = self._read_line(line)
+        closes = (0,) if line.get("done") is True or not self.streams else ()
+        frame = Frame(
+            raw,
+            line_render(raw, line),
             tuple(speech.deltas),
             tuple(speech.calls),
-            choices=frozenset({0}),
-            closes=(0,) if done else (),
-            end=done,
+            frozenset({0}),
+            closes,
+            bool(closes),
         )
+        return frame, line
 
-    def _read(self, line: Members) -> _Speech:
+    def _read_line(self, line: Members) -> _Speech:
         speech = _Speech()
         # What is not this API's own speaks on channels of its own.
         own, foreign = 0, aside(0)
@@ -106,13 +133,12 @@ class LinesDecoder:
         calls = members.get("tool_calls") or []
         if not isinstance(calls, list):
             raise Malformed("the answer has 'tool_calls' that are not an array")
+        # Each comes whole, and those of different lines are different calls: they are counted through.
+        first = self._calls + len(speech.calls)
         for position, entry in enumerate(calls):
-            # Each comes whole, and those of different lines are different calls: they are counted through.
-            index = self._calls + position
-            piece, texts = listed_call(entry, choice, index, (*path, "tool_calls", position), whole=True)
+            piece, texts = listed_call(entry, choice, first + position, (*path, "tool_calls", position), whole=True)
             speech.calls.append(piece)
             speech.deltas += texts
-        self._calls += len(calls)
         return len(speech.deltas) + len(speech.calls) > before
 
 

@@ -27,7 +27,8 @@ from extproc.dialects.answers import (
     unknown_members,
 )
 from extproc.dialects.members import Members
-from extproc.framing import DocumentFramer, Framer, Piece, SseFramer
+from extproc.dialects.templates import Reading, Templates
+from extproc.framing import DocumentFramer, Framer, SseFramer
 from extproc.strict_json import dump, read_answer
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -44,6 +45,7 @@ _SPEECH: Final = {
 _MESSAGE: Final = frozenset({*_SPEECH, "role", "tool_calls", "function_call", "audio"})
 _AUDIO: Final = frozenset({"transcript", "data", "id", "expires_at"})
 _FUNCTION_CALL_INDEX: Final = -1
+_CHOICES_MAX: Final = 1024  # of one stream: each costs memory until its end, and no API gives as many
 
 
 class ChatDecoder:
@@ -53,13 +55,15 @@ class ChatDecoder:
         self.streams = streams
         self._request = request
         self._framer: Framer = SseFramer(limit_bytes) if streams else DocumentFramer(limit_bytes)
+        self._templates = Templates(self._read, "obfuscation")
         self._head: dict[str, Json] = {}
         self._usage: Json = None
         self._seen: set[int] = set()
 
     def feed(self, data: bytes, end: bool) -> Iterator[Frame]:
         """Take the next bytes, give the frames completed by them."""
-        return map(self._frame, self._framer.feed(data, end))
+        for raw in self._framer.feed(data, end):
+            yield self._templates.frame(raw) or self._frame(raw)
 
     def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset()) -> bytes:
         """Phrase the last frames: a visible notice and ``content_filter`` for every open choice, then ``[DONE]``."""
@@ -70,33 +74,38 @@ class ChatDecoder:
         usage = self._usage if self._request.include_usage else None
         return streamed_answer(head, f"\n\n[{denial.message}]", choices, usage)
 
-    def _frame(self, piece: Piece) -> Frame:
-        if piece.payload is None:
-            return plain_frame(piece.raw)
-        if self.streams and piece.payload.strip() == b"[DONE]":
-            return plain_frame(piece.raw, end=True)
-        answer = read_answer(piece.payload)
-        render = (event_render if self.streams else line_render)(piece.raw, answer)
+    def _frame(self, raw: bytes) -> Frame:
+        frame, answer = self._read(raw)
+        if isinstance(answer, dict) and isinstance(answer.get("choices"), list):
+            self._remember(answer, frame.choices or frozenset())
+            if self.streams and not answer.get("usage"):  # one that counts tells something new each time
+                self._templates.learn(frame, answer)
+        return frame
+
+    def _read(self, raw: bytes) -> Reading:
+        """Read a frame. What it means does not depend on those before it."""
+        payload = self._framer.payload(raw)
+        if payload is None:
+            return plain_frame(raw), None
+        if self.streams and payload.strip() == b"[DONE]":
+            return plain_frame(raw, end=True), None
+        answer = read_answer(payload)
+        render = (event_render if self.streams else line_render)(raw, answer)
         whole = not self.streams
         if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
-            return Frame(piece.raw, render, _other(answer), closes=(0,) if whole else (), end=whole)
+            return Frame(raw, render, _other(answer), closes=(0,) if whole else (), end=whole), answer
         speech = _read(answer, whole=whole)
-        self._remember(answer, speech)
-        return Frame(
-            piece.raw,
-            render,
-            tuple(speech.deltas),
-            tuple(speech.calls),
-            frozenset(speech.choices) or None,
-            tuple(speech.closes),
-            end=whole,
-        )
+        choices = frozenset(speech.choices) or None
+        frame = Frame(raw, render, tuple(speech.deltas), tuple(speech.calls), choices, tuple(speech.closes), whole)
+        return frame, answer
 
-    def _remember(self, answer: Members, speech: _Speech) -> None:
-        if not self._head and speech.choices:  # Azure's first chunk has empty names and no choices
+    def _remember(self, answer: Members, choices: frozenset[int]) -> None:
+        if not self._head and choices:  # Azure's first chunk has empty names and no choices
             self._head = {name: value for name in _HEAD if (value := answer.get(name)) is not None}
         self._usage = answer.get("usage") or self._usage
-        self._seen |= speech.choices
+        self._seen |= choices
+        if len(self._seen) > _CHOICES_MAX:
+            raise Malformed("the answer has more choices than allowed")
 
 
 # ---- reading -----------------------------------------------------------------------------------------------------

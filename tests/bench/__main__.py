@@ -15,17 +15,17 @@ from rich.table import Table
 from extproc.messages import RequestBody, ResponseBody, ResponseHeaders
 from extproc.policy.channel import open_channel
 from tests.support.openai_wire import chat, chunk, said
-from tests.support.policies import policy
-from tests.support.sessions import SSE, compiled, request_headers, session
+from tests.support.policies import MODEL, policy
+from tests.support.sessions import NDJSON, SSE, compiled, request_headers, session
 
 PROSE = "The quick brown fox jumps over the lazy dog, and then it rests for a while by the river. "
 ROUNDS = 7
 
 
-def best(run: Callable[[], object], per: int) -> float:
+def best(run: Callable[[], object], per: int, rounds: int = ROUNDS) -> float:
     """The CPU microseconds of one unit, best of several rounds."""
     times = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         began = time.process_time_ns()
         run()
         times.append(time.process_time_ns() - began)
@@ -61,6 +61,26 @@ def stream_events(text: str | None, count: int = 2000) -> float:
     return best(run, count)
 
 
+def stream_lines(count: int = 2000) -> float:
+    """One line of an Ollama stream: framed, read, scanned, released."""
+    said = [{"role": "assistant", "content": f" word{number % 97}"} for number in range(count)]
+    pieces = [
+        json.dumps({"model": MODEL, "created_at": f"2026-01-01T00:00:00.{at}Z", "message": message, "done": False})
+        for at, message in enumerate(said)
+    ]
+    lines = [piece.encode() + b"\n" for piece in pieces]
+
+    def run() -> None:
+        exchange = session()
+        exchange.receive(request_headers("/api/chat"))
+        exchange.receive(RequestBody(chat(stream=True), end=True))
+        exchange.receive(ResponseHeaders(NDJSON))
+        for line in lines:
+            exchange.receive(ResponseBody(line))
+
+    return best(run, count)
+
+
 def channel_feeds(size: int, count: int = 20_000) -> float:
     """One feed of running text to the rules of an answer's content."""
     text = PROSE * (size * count // len(PROSE) + 1)
@@ -85,6 +105,8 @@ def main() -> None:
         ("verdict on a prompt of 800 characters", lambda: verdicts(800)),
         ("verdict on a prompt of 8,000 characters", lambda: verdicts(8000, 20)),
         ("event of a stream, nothing found", lambda: stream_events(None)),
+        ("event of a stream, a line feed and a quote in each", lambda: stream_events('\n"')),
+        ("line of an Ollama stream, nothing found", stream_lines),
         ("event of a stream that holds a prefix each time", lambda: stream_events(" gh")),
         ("whole answer of 40 events in one piece", lambda: whole_answers(40)),
         ("feed of 4 characters to the content scan", lambda: channel_feeds(4)),

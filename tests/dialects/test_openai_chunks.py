@@ -132,6 +132,13 @@ def test_a_choice_without_an_index_has_its_position() -> None:
     assert [each.channel[0] for each in frame.deltas] == [0, 1]
 
 
+def test_choices_without_end_are_malformed() -> None:
+    many = [chunk(delta(index, content="x")) for index in range(1025)]
+    assert len(stream(*many[:1024], *many[:1024])) == 2048
+    with pytest.raises(Malformed, match="more choices than allowed"):
+        stream(*many)
+
+
 def test_null_is_an_absent_index() -> None:
     entry: Json = {"index": None, "id": "a", "function": {"name": "f"}}
     frames = stream(chunk({"index": None, "delta": {"tool_calls": [entry], "content": "x"}}))

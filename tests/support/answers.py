@@ -61,13 +61,20 @@ def _frame(raw: bytes) -> Frame:
                 TextDelta((choice, "logprobs"), copy, (3,), drop=True),
             )
             return Frame(raw, render, deltas=deltas, choices=choices)
+        case ["two", text, other]:
+            said = (TextDelta((choice, "content"), text, (2,)), TextDelta((choice, "refusal"), other, (3,)))
+            return Frame(raw, render, deltas=said, choices=choices)
         case [name, text]:
-            return Frame(raw, render, deltas=(TextDelta((choice, name), text, (2,)),), choices=choices)
+            delta = TextDelta((choice, name), text, (2,), drop=name == "logprobs")
+            return Frame(raw, render, deltas=(delta,), choices=choices)
     raise AssertionError(words)
 
 
 class WordScan:
-    """Redacts every ``SECRET`` and denies every ``EVIL``; holds what may still become one of them."""
+    """Redacts every ``SECRET`` and denies every ``EVIL``; holds what may still become one of them.
+
+    A pause lets go of less than four characters: those are a mere beginning, ``SECR`` is more.
+    """
 
     def __init__(self, scope: str) -> None:
         self.settled = 0
@@ -91,6 +98,11 @@ class WordScan:
             else:
                 self.settled += 1
         return out
+
+    def pause(self) -> list[Redaction]:
+        if len(self._text) - self.settled < 4:
+            self.settled = len(self._text)
+        return []
 
 
 class ToyJudge:
