@@ -22,6 +22,7 @@ VERBS: Final = (
     ("init", "write a starter policy for what an upstream serves now"),
     ("check", "validate policy files"),
     ("scan", "run texts through the detectors, without a gateway"),
+    ("rules", "list what the rule packs look for, explain a rule, try their examples"),
     ("replay", "drive sessions with recorded ext_proc streams and compare the replies"),
     ("demo", "show the gate at work with a real small model"),
 )

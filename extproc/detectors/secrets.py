@@ -3,11 +3,12 @@
 What lives here: the detector, and the reading of a pack's rules. What must not: how text is scanned (window), how a
 place is decided (matcher), what a shape means (shapes), what a body must look like (checks), files and YAML.
 
-A pack is a mapping: ``owasp`` (what every rule maps to unless it says otherwise), ``alphabets`` (name -> characters,
-with ranges such as ``a-z``) and ``rules``. A rule has
+A pack is a mapping: ``owasp`` (what every rule maps to unless it says otherwise), ``providers`` (name -> link to where
+it says what its secrets are), ``alphabets`` (name -> characters, with ranges such as ``a-z``) and ``rules``. A rule has
 
 - ``id``, ``provider``, ``title``, ``severity``, optionally ``owasp``;
-- ``literals``, what makes a place worth a look;
+- ``literals``, what makes a place worth a look; a rule may do without if its body begins with a run of letters and
+  digits and a quoted text (``digit{8,10} ':A'``), which costs ordinary text more than a literal does;
 - ``body``, the shape of what follows and nobody may see, and optionally ``lead``, a shape before it that stays in the
   text together with the literal, and ``until``, texts one of which must follow and stay;
 - optionally ``check``, ``commit`` (characters of the last run that are enough to decide) and ``tail`` (an alphabet that
@@ -28,15 +29,19 @@ from types import MappingProxyType
 from typing import Final
 
 from extproc.chat import Json
+from extproc.detectors import keywords
 from extproc.detectors.base import NO_EXCHANGE, Exchange, Match, Scan
+from extproc.detectors.bulk import BULK_MIN
 from extproc.detectors.checks import CHECKS
-from extproc.detectors.matcher import Matcher, Rule
+from extproc.detectors.keywords import Keywords
+from extproc.detectors.matcher import Matcher, Rule, Step
 from extproc.detectors.pack import Fields, PackError
 from extproc.detectors.shapes import Shapes, replaceable
 from extproc.detectors.window import Window
 
 SEVERITIES: Final = ("low", "medium", "high", "critical")
 
+_NAMED: Final = "any"  # who gives out what only its name makes a secret
 _LITERAL_MIN: Final = 2
 _LITERAL_MAX: Final = 64
 _ID: Final = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
@@ -52,6 +57,7 @@ class Entry:
     title: str
     severity: str
     owasp: tuple[str, ...]
+    docs: str = ""
 
 
 class SecretsDetector:
@@ -59,14 +65,15 @@ class SecretsDetector:
 
     __slots__ = ("_matcher", "entries", "name")
 
-    def __init__(self, rules: tuple[Rule, ...], entries: Mapping[str, Entry]) -> None:
+    def __init__(self, rules: tuple[Rule, ...], named: Keywords | None, entries: Mapping[str, Entry]) -> None:
         self.name = "secrets"
         self.entries = MappingProxyType(dict(entries))
-        self._matcher = Matcher(rules)
+        self._matcher = Matcher(rules, named)
 
     def scan(self, text: str) -> Scan:
         """Find every secret in one whole text, in order."""
-        spans = self.stream().feed(text, final=True)
+        window = self.stream()
+        spans = window.whole(text) if len(text) >= BULK_MIN else window.feed(text, final=True)
         return Scan(tuple(Match(span.start, span.end, span.rule) for span in spans), 1.0 if spans else 0.0)
 
     def stream(self, exchange: Exchange = NO_EXCHANGE) -> Window:  # noqa: ARG002 - a secret is one in any exchange
@@ -100,38 +107,64 @@ def build(pack: Mapping[str, Json], options: Mapping[str, Json]) -> SecretsDetec
     fields = Fields(pack)
     shapes = Shapes(fields.mapping("alphabets"))
     owasp = _owasp(fields, ())
-    items = [_read(item, shapes, owasp) for item in fields.mappings("rules")]
-    fields.close()
+    docs = _docs(fields.mapping("providers"))
+    items = [_read(item, shapes, owasp, docs) for item in fields.mappings("rules")]
     entries: dict[str, Entry] = {}
     for item in items:
-        if item.entry.id in entries:
-            raise item.fields.error("id", "is used twice")
-        entries[item.entry.id] = item.entry
-    detector = SecretsDetector(tuple(item.rule for item in items), entries)
+        _enter(entries, item.entry, item.fields)
+    kinds = []
+    for kind in fields.mappings("keywords") if "keywords" in fields else ():
+        _enter(entries, _entry(kind, _NAMED, owasp, docs), kind)
+        kinds.append(keywords.read(kind))
+        kind.close()
+    fields.close()
+    detector = SecretsDetector(tuple(item.rule for item in items), Keywords(kinds) if kinds else None, entries)
     if verify:
         for item in items:
             _verify(detector, item)
     return detector
 
 
-def _read(fields: Fields, shapes: Shapes, owasp: tuple[str, ...]) -> _Item:
+def _enter(entries: dict[str, Entry], entry: Entry, fields: Fields) -> None:
+    if entry.id in entries:
+        raise fields.error("id", "is used twice")
+    entries[entry.id] = entry
+
+
+def _entry(fields: Fields, provider: str, owasp: tuple[str, ...], docs: Mapping[str, str]) -> Entry:
+    """Read what people are told of a rule or of a kind of named value."""
     entry = Entry(
         id=fields.string("id"),
-        provider=fields.string("provider"),
+        provider=provider,
         title=fields.string("title"),
         severity=fields.choice("severity", SEVERITIES),
         owasp=_owasp(fields, owasp),
+        docs=docs.get(provider, ""),
     )
     if not _ID.fullmatch(entry.id):
         raise fields.error("id", "must be lower-case words joined by '-' or '.'")
     if not entry.owasp:
         raise fields.error("owasp", "must be given here or for the whole pack")
+    return entry
+
+
+def _docs(providers: Fields) -> dict[str, str]:
+    """Read where each provider says what its secrets are."""
+    docs = {name: providers.string(name) for name in providers.names()}
+    for name, link in docs.items():
+        if not link.startswith("https://"):
+            raise providers.error(name, "must be a link: https://...")
+    return docs
+
+
+def _read(fields: Fields, shapes: Shapes, owasp: tuple[str, ...], docs: Mapping[str, str]) -> _Item:
+    entry = _entry(fields, fields.string("provider"), owasp, docs)
     lead = shapes.lead(fields)
     until = fields.strings("until", ())
     body, tail = shapes.body(fields, closed=bool(until))
     rule = Rule(
         id=entry.id,
-        literals=_literals(fields, hidden=not lead),
+        literals=_literals(fields, hidden=not lead) if "literals" in fields else _no_literals(fields, lead, body),
         lead=lead,
         body=body,
         until=until,
@@ -165,6 +198,13 @@ def _literals(fields: Fields, hidden: bool) -> tuple[str, ...]:
         if literal in literals[:index]:
             raise PackError(where, "is there twice")
     return literals
+
+
+def _no_literals(fields: Fields, lead: tuple[Step, ...], body: tuple[Step, ...]) -> tuple[str, ...]:
+    """Allow a rule to do without literals if its body begins with a run of letters and digits and a quoted text."""
+    if lead or len(body) < 3 or not body[0].unit[1:-1].isalnum() or not body[1].least == body[1].most == 1:
+        raise fields.error("literals", "is required unless the body begins with a run of letters and a quoted text")
+    return ()
 
 
 def _verify(detector: SecretsDetector, item: _Item) -> None:

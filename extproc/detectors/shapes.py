@@ -27,6 +27,7 @@ _RUN_MAX: Final = 512
 _CONTINUES: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _PART: Final = re.compile(r"(?P<name>[a-z0-9-]+)\{(?P<least>\d{1,4})(?:,(?P<most>\d{1,4}))?\}|'(?P<text>[^']+)'")
 _RANGE: Final = re.compile(r"(?P<first>.)-(?P<last>.)|(?P<single>.)", re.DOTALL)
+_delimiter = re.compile(r"[\s\"'\\]").search
 _GAP: Final = "gap"
 _PEM: Final = "pem"
 
@@ -42,7 +43,7 @@ class Run:
 
     def step(self) -> Step:
         """Compile it."""
-        return Step(_repeated(self.unit, self.most), self.least)
+        return Step(self.unit, self.least, self.most)
 
 
 class Shapes:
@@ -103,16 +104,16 @@ class Shapes:
         if closed:
             if name:
                 raise item.error("tail", "must not be given with 'until'")
-            return _no_tail
+            return no_tail
         more = self._named(item, "tail", name) if name else ""
         if not replaceable(more):
             raise item.error("tail", "must not use white space, quotes or backslashes")
-        return _run_tail("".join(sorted({*_CONTINUES, *last.chars, *more})))
+        return run_tail(last.chars + more)
 
 
 def replaceable(text: str) -> bool:
     """Say whether text may be replaced within a JSON string or a line without breaking what stands around it."""
-    return not any(char.isspace() or char in "\"'\\" for char in text)
+    return _delimiter(text) is None
 
 
 def _alphabet(fields: Fields, name: str) -> str:
@@ -143,22 +144,34 @@ def _any_of(chars: str) -> str:
     return f"[{re.escape(chars)}]"
 
 
-@cache
-def _repeated(unit: str, most: int) -> Callable[[str, int], re.Match[str] | None]:
-    return re.compile(f"{unit}{{0,{most}}}").match
+class _RunTail:
+    """What continues a token: a run of characters. Compiled when it is first used."""
 
+    __slots__ = ("_chars", "_run")
 
-@cache
-def _run_tail(chars: str) -> Tail:
-    run = re.compile(f"{_any_of(chars)}*").match
+    def __init__(self, chars: str) -> None:
+        self._chars = chars
+        self._run: Callable[[str, int], re.Match[str] | None] | None = None
 
-    def tail(text: str, at: int, final: bool) -> tuple[int, bool]:
+    def __call__(self, text: str, at: int, final: bool) -> tuple[int, bool]:
+        run = self._run
+        if run is None:  # two threads may both compile it, which does no harm
+            run = self._run = re.compile(f"{_any_of(self._chars)}*").match
         match = run(text, at)
         end = match.end() if match else at
         return end, final or end < len(text)
 
-    return tail
+
+@cache
+def _shared_tail(chars: str) -> Tail:
+    return _RunTail(chars)
 
 
-def _no_tail(_text: str, at: int, _final: bool) -> tuple[int, bool]:
+def run_tail(chars: str) -> Tail:
+    """Give the tail of what consists of ``chars``, which words continue, too."""
+    return _shared_tail("".join(sorted({*_CONTINUES, *chars})))
+
+
+def no_tail(_text: str, at: int, _final: bool) -> tuple[int, bool]:
+    """Be the tail of what nothing continues."""
     return at, True

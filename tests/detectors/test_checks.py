@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import base64
+import string
+from zlib import crc32
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.detectors.checks import CHECKS, basic_credentials, jwt_header, looks_random, looks_varied, password
+from extproc.detectors.checks import (
+    CHECKS,
+    basic_credentials,
+    checksummed,
+    jwt_header,
+    jwt_in_base64,
+    looks_mixed,
+    looks_random,
+    looks_varied,
+    password,
+    slack_token,
+)
 
 
 def b64(text: str) -> str:
@@ -60,6 +73,86 @@ def test_varied_bodies_need_no_change_of_kind(body: str) -> None:
 @pytest.mark.parametrize("body", ["IOSFODNN7EXAMPLE", "XXXXXXXXXXXXXXXX", "AAAABBBBAAAABBBB", "1234567890123456"])
 def test_repetition_and_counting_are_not_varied(body: str) -> None:
     assert not looks_varied(body)
+
+
+@pytest.mark.parametrize("body", ["dPKtf60ELsiQtoRuZOzPpFtr", "58DBhZ7zJLjYQBIQ3awNLTbt"])
+def test_what_mixes_all_kinds_of_characters_is_mixed(body: str) -> None:
+    assert looks_mixed(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "0cf5a97e12d84f60b3a9c8e7",  # a hash
+        "getElementsByTagNameAndClass",  # a name in a program
+        "readUint32LittleEndianFrom",
+        "xxxxxxxxxxxxxxxxxxxxxxxx",
+    ],
+)
+def test_hashes_and_names_are_not_mixed(body: str) -> None:
+    assert not looks_mixed(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("583578641458-0704555629164-0G3qqIe3fA", True),
+        ("511111111-31111111111-3111111111111-e039d028", True),  # only the last part is random
+        ("511111111-31111111111-3111111111111-e039d02", False),  # too little of it
+        ("000000000000-000000000000-xxxxxxxxxxxx", False),
+        ("123456789012-123456789012-abcdefghijkl", False),
+    ],
+)
+def test_a_slack_token_is_known_by_its_last_part(body: str, expected: bool) -> None:
+    assert slack_token(body) is expected
+
+
+def with_checksum(body: str) -> str:
+    """Give a body of thirty characters with its checksum, as GitHub and npm write it."""
+    number, digits = crc32(body.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        digits = (string.digits + string.ascii_uppercase + string.ascii_lowercase)[digit] + digits
+    return body + digits
+
+
+def test_the_checksum_is_the_one_that_github_writes() -> None:
+    # A published token: thirty characters and their checksum.
+    assert with_checksum("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ").endswith("0mLq17")
+
+
+def test_a_right_checksum_makes_a_token_of_a_placeholder() -> None:
+    for body in ("a" * 30, "example" + "x" * 23):
+        assert not looks_random(with_checksum(body)[:30])
+        assert checksummed(with_checksum(body))
+        assert checksummed(with_checksum(body) + "and more")
+        assert not checksummed(with_checksum(body)[:35])
+        assert not checksummed(with_checksum(body)[:35] + "-")
+        assert not checksummed(body + "xxxxxx")
+
+
+def test_a_wrong_checksum_excuses_no_token() -> None:
+    assert checksummed("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq18")
+    assert checksummed("zQWBuTSOoRi4A9spHcVY")
+
+
+@given(st.text(alphabet=string.ascii_letters + string.digits, min_size=30, max_size=30))
+def test_every_body_with_its_checksum_is_a_token(body: str) -> None:
+    assert checksummed(with_checksum(body))
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ('{"alg":"HS256","typ":"JWT"}', True),
+        ('{"typ":"JWT","alg":"RS256"}', True),
+        ('{"name":"alice","role":"x"}', False),
+    ],
+)
+def test_a_token_in_base64_is_known_by_the_header_within(header: str, expected: bool) -> None:
+    twice = base64.b64encode((b64(header) + ".eyJzdWIiOiIx").encode()).decode()
+    assert twice.startswith("ZXlK")
+    assert jwt_in_base64(twice.removeprefix("ZXlK")) is expected
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,13 @@ def test_words_with_a_meaning_are_no_names(name: str) -> None:
 def test_what_may_be_replaced_leaves_json_whole() -> None:
     assert replaceable("abc-_.~+/=")
     assert not any(replaceable(text) for text in ("a b", 'a"', "a'", "a\\", "a\n"))
+
+
+@pytest.mark.parametrize(
+    "shape", ["hex*", "hex+ hex+", "hex{1,}", "hex{,8}", "(hex{1,8}){1,8}", "hex{8}|dash{8}", "(a+)+", "hex{1,8}?"]
+)
+@pytest.mark.parametrize("field", ["body", "lead"])
+def test_a_shape_without_bounds_or_with_choices_cannot_be_written(shape: str, field: str) -> None:
+    with pytest.raises(PackError, match="must consist of runs") as caught:
+        (body if field == "body" else lambda fields: SHAPES.lead(Fields(fields, ("rules", 0))))({field: shape})
+    assert caught.value.where == ("rules", 0, field)

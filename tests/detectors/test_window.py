@@ -98,17 +98,20 @@ def test_a_secret_inside_the_false_start_of_another_is_found() -> None:
 def test_only_the_password_of_a_url_is_hidden_and_only_when_it_is_one() -> None:
     scan = DETECTOR.stream()
     assert scan.feed("db://me:hunter2", False) == []
-    assert scan.settled == 0
+    assert scan.settled == 8
     assert scan.feed("@host", False) == [Span(8, 15, "url")]
     assert scan.settled == 20
     assert DETECTOR.stream().feed("db://me:hunter2/path", True) == []
 
 
-@pytest.mark.parametrize("ending", ["to", f"tok_{BODY[:-1]}", "db://me:hunter2", "--KEY--\n"])
-def test_the_end_of_the_text_releases_what_was_held(ending: str) -> None:
+@pytest.mark.parametrize(
+    ("leaves", "held"), [("", "to"), ("", f"tok_{BODY[:-1]}"), ("db://me:", "hunter2"), ("", "--KEY--\n")]
+)
+def test_the_end_of_the_text_releases_what_was_held(leaves: str, held: str) -> None:
     scan = DETECTOR.stream()
+    ending = leaves + held
     scan.feed(f"a {ending}", False)
-    assert scan.settled == 2
+    assert scan.settled == 2 + len(leaves)
     assert scan.feed("", True) == []
     assert scan.settled == 2 + len(ending)
 
@@ -133,3 +136,72 @@ def test_the_scan_of_a_whole_text_is_the_same_scan_fed_once() -> None:
     text = f"a tok_{BODY} db://me:pass@h"
     spans = DETECTOR.stream().feed(text, True)
     assert [(m.start, m.end, m.rule) for m in DETECTOR.scan(text).matches] == [(s.start, s.end, s.rule) for s in spans]
+
+
+def test_the_literal_and_lead_of_a_led_rule_leave_at_once() -> None:
+    scan = DETECTOR.stream()
+    for piece in ("d", "b:", "//", "me"):
+        before = scan.settled
+        assert scan.feed(piece, False) == []
+        assert scan.settled == before + len(piece)
+    assert scan.feed(":hunt", False) == []
+    assert scan.settled == 8
+    assert scan.feed("er2@", False) == [Span(8, 15, "url")]
+
+
+def test_a_secret_in_the_lead_of_another_is_found_first() -> None:
+    text = f"db://me:tok_{BODY}@"
+    for place in range(len(text)):
+        scan = DETECTOR.stream()
+        spans = [*scan.feed(text[:place], False), *scan.feed(text[place:], True)]
+        assert (spans[0].start, spans[-1].end, {span.rule for span in spans}) == (8, 32, {"token"})
+
+
+def test_a_pause_lets_go_of_a_literal_begun_and_the_rest_of_its_secret_is_still_found() -> None:
+    for size in range(1, len("tok_") + 1):
+        scan = DETECTOR.stream()
+        assert scan.feed(f"see {'tok_'[:size]}", False) == []
+        assert scan.settled == 4
+        assert scan.pause() == []
+        assert scan.settled == 4 + size
+        assert scan.feed(f"{'tok_'[size:]}{BODY}", False) == [Span(4 + size, 28, "token")]
+        assert scan.feed("more ", True) == [Span(28, 32, "token", opens=False)]
+
+
+def test_a_pause_after_which_something_else_comes_changes_nothing() -> None:
+    scan = DETECTOR.stream()
+    scan.feed("see to", False)
+    scan.pause()
+    assert scan.feed(f"day tok_{BODY}", True) == [Span(10, 34, "token")]
+
+
+@pytest.mark.parametrize("begun", [f"tok_{BODY[:1]}", f"tok_{BODY[:12]}", "--KEY--\nab"])
+def test_a_pause_keeps_what_shows_more_than_its_literal(begun: str) -> None:
+    scan = DETECTOR.stream()
+    scan.feed(f"a {begun}", False)
+    assert scan.pause() == []
+    assert scan.settled == 2
+
+
+def test_a_pause_keeps_a_value_that_has_begun() -> None:
+    scan = DETECTOR.stream()
+    scan.feed("db://me:hun", False)
+    assert scan.pause() == []
+    assert scan.settled == 8
+    assert scan.feed("ter2@", True) == [Span(8, 15, "url")]
+
+
+def test_a_pause_does_not_end_the_eating() -> None:
+    scan = DETECTOR.stream()
+    scan.feed(f"tok_{BODY}", False)
+    assert scan.pause() == []
+    assert scan.feed("more end", True) == [Span(24, 28, "token", opens=False)]
+
+
+def test_pausing_again_and_again_changes_nothing() -> None:
+    scan = DETECTOR.stream()
+    scan.feed("a tok", False)
+    for _ in range(3):
+        assert scan.pause() == []
+        assert scan.settled == 5
+    assert scan.feed(f"_{BODY}", True) == [Span(5, 26, "token")]

@@ -3,6 +3,7 @@ cuts are, and no character of a finding ever leaves."""
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.detectors import matcher, secrets, window
+from extproc.detectors import matcher, secrets, triggers, window
 from extproc.detectors.base import Span
 from extproc.detectors.secrets import SecretsDetector
 from extproc.detectors.window import Window
+
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "300"))
+"""Of each property. A long run asks for 10,000 or more."""
 
 HELD_MAX = 700
 """Characters. The longest thing that is ever undecided is the header of a JWT, which may have 512."""
@@ -26,8 +30,31 @@ PACK: dict[str, Any] = yaml.safe_load(
 DETECTOR = secrets.build(PACK, {})
 MATCHES = [text[::-1] for rule in PACK["rules"] for text in rule["match"]]
 PASSES = [text for rule in PACK["rules"] for text in rule["pass"]]
-LITERALS = [literal for rule in PACK["rules"] for literal in rule["literals"]]
+LITERALS = [literal for rule in PACK["rules"] for literal in rule.get("literals", ())]
 GUARDS = ["a", "9", "\\n", "%3D", "\\u003d", "\\", "é", "-----", "=", "\\\\t", "%", "Basic ", "https://a:"]
+GUARDS += ["it'", "b'", "`", "'", "=9d1be02c", "/1234567", ":A", "-us", "0/"]
+NAMES = [
+    'password = "',
+    "DB_PASSWORD=",
+    '"api_key": "',
+    "token: ",
+    "--password ",
+    "Authorization: Token ",
+    "client_secret>",
+    "The password for the admin account is ",
+    "password: str = '",
+    "**Key:** `",
+    "apiKey :",
+    "auth=",
+    "?key=",
+]
+VALUES = [
+    "q8RvT2xLm9",
+    "Zx7_kQ2pL9vR4tW8nB3mXy5",
+    "changeme",
+    "os.environ['X']",
+    "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+]
 JOINTS = ["\n", " ", ".", "-----END RSA PRIVATE KEY-----", "```\n", "\\n", "key: ", "eyJ", "=", "MIIE", "@", "//", "}"]
 
 Finding = tuple[int, int, str]
@@ -85,6 +112,11 @@ def outputs(text: str, pieces: list[str]) -> list[str]:
     return states
 
 
+def hidden(text: str, spans: list[Finding], out: str) -> bool:
+    """Say whether the first characters of each finding, those that decide it, are nowhere in what has left."""
+    return not any(text[start : start + 24] in out and text.count(text[start : start + 24]) == 1 for start, *_ in spans)
+
+
 def damaged(text: str) -> st.SearchStrategy[str]:
     """A text cut short, with a character changed, or with something before it that guards it or does not."""
     return st.one_of(
@@ -102,6 +134,10 @@ fragments = st.one_of(
     st.sampled_from(PASSES),
     st.sampled_from(LITERALS).flatmap(damaged),
     st.sampled_from(JOINTS),
+    st.sampled_from(NAMES),
+    st.sampled_from(NAMES).flatmap(damaged),
+    st.sampled_from(VALUES),
+    st.tuples(st.sampled_from(NAMES), st.sampled_from([*VALUES, *MATCHES])).map("".join),
     st.text(st.characters(codec="utf-8"), max_size=12),
     st.text("abcXYZ019+/=-_. \n\\", max_size=40),
 )
@@ -109,27 +145,47 @@ texts = st.lists(fragments, max_size=8).map("".join)
 cuts = st.lists(st.integers(0, 4000), max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(texts, cuts)
 def test_any_cut_gives_the_spans_of_the_whole_text(text: str, places: list[int]) -> None:
     assert drive(DETECTOR.stream(), cut(text, places)) == whole(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(texts)
 def test_single_characters_give_the_spans_of_the_whole_text(text: str) -> None:
     assert drive(DETECTOR.stream(), [*text, ""]) == whole(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(texts, cuts)
 def test_what_has_left_is_always_the_beginning_of_what_leaves_in_the_end(text: str, places: list[int]) -> None:
     states = outputs(text, cut(text, places))
     assert states[-1] == outputs(text, [text])[-1]
     assert all(states[-1].startswith(state) for state in states)
+    assert hidden(text, [span for span in whole(text) if span[1] - span[0] >= 24], states[-1])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(texts, cuts, st.sets(st.integers(0, 30)))
+def test_pauses_cost_at_most_the_literal_of_a_secret(text: str, places: list[int], after: set[int]) -> None:
+    scan, found, at = DETECTOR.stream(), [], 0
+    pieces = cut(text, places)
+    for number, piece in enumerate(pieces):
+        spans = scan.feed(piece, number == len(pieces) - 1)
+        if number in after and number < len(pieces) - 1:
+            spans += scan.pause()
+        for span in spans:
+            assert at <= span.start < span.end <= scan.settled
+            join(found, span)
+        at = scan.settled
+    expected = whole(text)
+    assert [(end, rule) for _, end, rule in found] == [(end, rule) for _, end, rule in expected]
+    for (late, _, rule), (start, _, _) in zip(found, expected, strict=True):
+        assert 0 <= late - start <= max(map(len, LITERALS)), rule
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.text(max_size=300), cuts)
 def test_no_text_makes_it_raise_and_what_is_not_found_leaves_unchanged(text: str, places: list[int]) -> None:
     states = outputs(text, cut(text, places))
@@ -172,13 +228,14 @@ def test_the_engine_itself_is_not_broken() -> None:
 
 
 def test_an_engine_that_does_not_hold_partial_literals_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = matcher._trie
-    monkeypatch.setattr(matcher, "_trie", lambda words, inner=False: original(words, inner).replace(r"|\Z", ""))
+    original = triggers._trie
+    monkeypatch.setattr(triggers, "_trie", lambda *args, **more: original(*args, **more).replace(r"|\Z", ""))
     assert broken_somewhere(secrets.build(PACK, {}))
 
 
 def test_an_engine_that_forgets_what_stood_before_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "CONTEXT", 1)
+    monkeypatch.setattr(window, "guard_of", lambda _text, at: at)
+    monkeypatch.setattr(window, "CONTEXT", 0)
     assert broken_somewhere(secrets.build(PACK, {}))
 
 

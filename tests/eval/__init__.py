@@ -1,0 +1,1 @@
+"""How good the shipped detectors are, measured on the development corpora. Nothing here ships."""
