@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--stall-timeout", type=seconds, default=10.0, metavar="S", help="exit if the event loop stands still so long")
     add("--drain-s", type=seconds, default=30.0, metavar="S", help="what is under way may take this long at the end")
+    add("--watch-s", type=seconds, default=5.0, metavar="S", help="look so often for changed policy and value files")
     add("--link", type=int, help=argparse.SUPPRESS)  # a worker's descriptor of the link to its supervisor
 
 
@@ -87,7 +88,7 @@ def worker_arguments(args: argparse.Namespace, index: int, link: int) -> list[st
 
 _OPTIONS: Final = (
     "listen", "policy", "workers", "body_modes", "tls_cert", "tls_key", "client_ca", "admin", "audit", "record",
-    "max_streams", "max_message_bytes", "socket_mode", "stall_timeout", "drain_s", "link",
+    "max_streams", "max_message_bytes", "socket_mode", "stall_timeout", "drain_s", "watch_s", "link",
 )  # fmt: skip
 
 
@@ -143,13 +144,17 @@ def _serve(args: argparse.Namespace) -> int:
 
 def _setup(args: argparse.Namespace, audit: int) -> ServerSetup:
     from extproc.runtime.server import ServerSetup
-    from extproc.runtime.store import PolicyErrors, load_policy
+    from extproc.runtime.store import PolicyErrors, PolicySource, default_policy
     from extproc.runtime.tls import TlsError, load_tls
     from extproc.runtime.wire import BodyModes
 
+    source = PolicySource(args.policy or default_policy())
     try:
+        loaded = source.read()
+        for problem in loaded.overlooked:
+            _say(f"warning: {problem}")
         return ServerSetup(
-            policy=load_policy(args.policy),
+            policy=loaded.policy,
             listen=args.listen,
             audit=audit,
             tls=None if args.tls_cert is None else load_tls(args.tls_cert, args.tls_key, args.client_ca),
@@ -161,6 +166,8 @@ def _setup(args: argparse.Namespace, audit: int) -> ServerSetup:
             socket_mode=args.socket_mode,
             stall_timeout_s=args.stall_timeout,
             drain_s=args.drain_s,
+            source=source,
+            watch_s=args.watch_s,
         )
     except PolicyErrors as errors:
         raise UsageError(f"the policy cannot be used\n{errors}") from None

@@ -36,6 +36,9 @@ class Metrics:
         self._errors = counter("internal_errors", "Bugs met while deciding.")
         self._audit_dropped = counter("audit_dropped", "Audit lines that were lost.")
         self._recordings = counter("recordings", "Recordings, by what became of them.", "outcome")
+        self._reloads = counter(
+            "policy_reloads", "Times the policy's files had changed, by what came of it.", "outcome"
+        )
         self._decide = Histogram(
             "sluicegate_decide_seconds",
             "From the last request byte to the verdict.",
@@ -58,6 +61,10 @@ class Metrics:
         """Show this policy as the one in force."""
         self._policy.clear()
         self._policy.labels(name, revision).set(1)
+
+    def policy_reload(self, outcome: str) -> None:
+        """Count a policy that was read again (``changed``), or a try that could not be used (``failed``)."""
+        self._reloads.labels(outcome).inc()
 
     def stream_opened(self) -> None:
         """Count an open stream."""

@@ -46,7 +46,10 @@ class RecordingError(Exception):
 class Tape:
     """Takes down one stream. Owned by its exchange; goes to ``submit`` when that closes."""
 
-    __slots__ = ("_bytes", "_bytes_max", "_now", "_opened_s", "_readings", "_submit", "policy", "recording", "shapes")
+    __slots__ = (
+        "_bytes", "_bytes_max", "_now", "_opened_s", "_readings", "_submit", "detectors", "policy", "recording",
+        "shapes",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,8 +59,10 @@ class Tape:
         now: Callable[[], float],
         submit: Callable[[Tape], None],
         bytes_max: int = EXCHANGE_BYTES_MAX,
+        detectors: Sequence[StreamDetector] = (),
     ) -> None:
         self.policy: Final = policy
+        self.detectors: Final = detectors  # what was known to be secret when the exchange began
         self.recording: Final = rec.Recording(
             version=VERSION,
             decision_id=decision_id,
@@ -133,7 +138,7 @@ class Recorder:
     ) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory: Final = directory
-        self._scrubber: Final = Scrubber(detectors)
+        self._detectors = tuple(detectors)
         self._on_outcome: Final = on_outcome
         self._exchange_bytes_max: Final = exchange_bytes_max
         self._bytes_left = directory_bytes_max - sum(file.stat().st_size for file in directory.glob(f"*{SUFFIX}"))
@@ -142,9 +147,13 @@ class Recorder:
         self._thread: Final = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
+    def clean_with(self, detectors: Sequence[StreamDetector]) -> None:
+        """Use these detectors from now on. An exchange under way is also cleaned with those of when it began."""
+        self._detectors = tuple(detectors)
+
     def tape(self, policy: CompiledPolicy, decision_id: str, modes: BodyModes | None, now: Callable[[], float]) -> Tape:
         """Begin to record an exchange."""
-        return Tape(policy, decision_id, modes, now, self._submit, self._exchange_bytes_max)
+        return Tape(policy, decision_id, modes, now, self._submit, self._exchange_bytes_max, self._detectors)
 
     def close(self) -> None:
         """Write what is waiting, for at most ``CLOSE_TIMEOUT_S``."""
@@ -172,7 +181,8 @@ class Recorder:
     def _keep(self, tape: Tape) -> str:
         if tape.too_large:
             return "too_large"
-        data = finished_recording(tape, self._scrubber).SerializeToString(deterministic=True)
+        scrubber = Scrubber(tuple(dict.fromkeys((*self._detectors, *tape.detectors))))
+        data = finished_recording(tape, scrubber).SerializeToString(deterministic=True)
         if len(data) > self._bytes_left:
             self._say_once(f"{self._directory} is full: no more recordings")
             return "full"

@@ -1,4 +1,4 @@
-"""One process that serves: gate, transport, admin endpoint, audit log, recorder and watchdog, from start to drain.
+"""One process that serves: gate, transport, admin endpoint, audit log, recorder, watch and watchdog, start to drain.
 
 What lives here: putting the parts together, and taking them apart in the reverse order. What must not: the parts.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -16,12 +17,15 @@ from typing import Final, cast
 from extproc.detectors import DETECTORS
 from extproc.detectors.base import StreamDetector
 from extproc.policy.compiler import CompiledPolicy
+from extproc.policy.decision import Action
 from extproc.runtime.admin import Admin
 from extproc.runtime.assets import asset
 from extproc.runtime.audit import AuditLog
 from extproc.runtime.gate import Gate
 from extproc.runtime.metrics import Metrics
 from extproc.runtime.recording import Recorder
+from extproc.runtime.rotation import WATCH_S, Watch
+from extproc.runtime.store import LoadedPolicy, PolicySource
 from extproc.runtime.tls import Tls
 from extproc.runtime.transports.endpoint import Endpoint
 from extproc.runtime.transports.grpc_aio import MAX_MESSAGE_BYTES, MAX_STREAMS, GrpcAio
@@ -30,13 +34,17 @@ from extproc.runtime.wire import BodyModes
 from extproc.runtime.yaml_source import read_yaml
 
 SECRETS: Final = "secrets"
+SCRUBBED: Final = frozenset({SECRETS, "exact_values"})
+"""The kinds of detectors whose findings no recording may hold."""
+
 DRAIN_S: Final = 30.0
 STALL_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSetup:
-    """What to serve, where and how. ``audit`` is an open file descriptor."""
+    """What to serve, where and how. ``audit`` is an open file descriptor. With a ``source``, what ``policy`` was read
+    from, it is looked at every ``watch_s`` seconds, and read again when it has changed."""
 
     policy: CompiledPolicy
     listen: Endpoint
@@ -50,6 +58,8 @@ class ServerSetup:
     socket_mode: int = 0o600
     stall_timeout_s: float = STALL_TIMEOUT_S
     drain_s: float = DRAIN_S
+    source: PolicySource | None = None
+    watch_s: float = WATCH_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +103,45 @@ async def run_server(setup: ServerSetup, on_ready: Callable[[Serving], None]) ->
         bound = await transport.serve(gate, setup.listen, setup.tls)
         parts.push_async_callback(_drain, transport, admin, stop, min(setup.drain_s, setup.policy.limits.exchange_s))
         parts.enter_context(_signals(stop))
+        if setup.source is not None:
+            watch = Watch(setup.source, setup.policy, metrics.policy_reload)
+            in_force = functools.partial(_put_in_force, gate, metrics, recorder)
+            await parts.enter_async_context(_running(watch.run(in_force, setup.watch_s)))
         on_ready(Serving(bound, admin_at, stop.request))
         await stop.once.wait()
 
 
 def secret_detectors(policy: CompiledPolicy) -> tuple[StreamDetector, ...]:
-    """What recordings are cleaned with: the rules that ship, and the policy's own."""
+    """What recordings are cleaned with: the rules that ship, and those of the policy that keep a value from a side."""
+    hides = (Action.MASK, Action.REDACT)
+    own = (rule.stream for rule in policy.rules if rule.detector.name in SCRUBBED or rule.action in hides)
+    return (_shipped(), *(stream for stream in own if stream is not None))
+
+
+@functools.cache
+def _shipped() -> StreamDetector:
     kind = DETECTORS[SECRETS]
-    shipped = kind.build(read_yaml(asset(f"policies/packs/{kind.pack}.yaml").read_text(encoding="utf-8")).data, {})
-    own = [rule.stream for rule in policy.rules if rule.detector.name == SECRETS and rule.stream is not None]
-    return (cast("StreamDetector", shipped), *own)
+    pack = read_yaml(asset(f"policies/packs/{kind.pack}.yaml").read_text(encoding="utf-8")).data
+    return cast("StreamDetector", kind.build(pack, {}))
+
+
+def _put_in_force(gate: Gate, metrics: Metrics, recorder: Recorder | None, loaded: LoadedPolicy) -> None:
+    """Swap the policy. Exchanges under way keep theirs."""
+    gate.policy = loaded.policy
+    metrics.policy_loaded(loaded.policy.name, loaded.policy.revision)
+    if recorder is not None:
+        recorder.clean_with(secret_detectors(loaded.policy))
+
+
+@contextlib.asynccontextmanager
+async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Work that goes on beside, until the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 class _Stop:

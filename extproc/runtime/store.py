@@ -1,16 +1,19 @@
 """Policies from files: a path in, a CompiledPolicy out, or every problem with its file, line and column.
 
-What lives here: which files make a policy and how their errors are placed. What must not: what a policy means.
+What lives here: which files make a policy, how their errors are placed, and what is kept from one reading to the next.
+What must not: what a policy means, when to read again (rotation), what a value is (values).
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from extproc.chat import JsonPath
 from extproc.detectors import DETECTORS
@@ -20,12 +23,12 @@ from extproc.policy.compiler import CompiledPolicy, compile_policy
 from extproc.policy.document import PolicyDocument, RuleDocument
 from extproc.policy.problems import Problem, inspect, place, valid_rules, warnings
 from extproc.runtime.assets import asset
+from extproc.runtime.values import Named, patterns_of, resolve
 from extproc.runtime.yaml_source import BadYaml, Source, read_yaml
 
 DEFAULT_POLICY: Final = "policies/default.yaml"
 FILE_BYTES: Final = 8 << 20
-
-_NO_PACK: Final = Source({}, {})
+EXACT_VALUES: Final = "exact_values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,12 @@ class Unreadable(PolicyErrors):
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """A policy and what its author should know of it."""
+    """A policy and what its author should know of it. ``overlooked``: warnings of values that are not looked for."""
 
     policy: CompiledPolicy
     document: PolicyDocument
     warnings: tuple[PolicyProblem, ...]
+    overlooked: tuple[PolicyProblem, ...] = ()
 
 
 def default_policy() -> Path:
@@ -85,63 +89,146 @@ def read_policy(path: Path) -> LoadedPolicy:
         Unreadable: there is no such file, or it may not be read.
         PolicyErrors: with everything that is wrong.
     """
-    source = _read(path)
-    document, found = inspect(source.data)
-    problems = [_placed(path, source, problem) for problem in found]
-    packs = _Packs(path, source)
-    detectors: dict[str, Detector] = {}
-    for index, rule in valid_rules(source.data) if document is None else enumerate(document.spec.rules):
-        try:
-            detectors[rule.id] = packs.build(index, rule)
-        except PolicyErrors as errors:
-            problems += [problem for problem in errors.problems if problem not in problems]
-    if document is None or problems:
-        raise PolicyErrors(sorted(problems, key=lambda problem: (problem.file != str(path), problem.line)))
-    policy = compile_policy(document, detectors, _revision(document, packs.data))
-    notes = tuple(_placed(path, source, problem) for problem in warnings(document))
-    return LoadedPolicy(policy, document, notes)
+    return PolicySource(path).read()
 
 
-@dataclass(slots=True)
-class _Packs:
-    """The rule packs of one policy, each read once, and the detectors built from them, each built once."""
+class PolicySource:
+    """The files that make a policy: itself, its packs, and the values that it names. They can be read again and again;
+    a detector is built again only where something of its own has changed. Not for several threads at once."""
 
-    policy: Path
-    source: Source
-    data: dict[str, Any] = field(default_factory=dict)
-    _read: dict[str, tuple[Path, Source]] = field(default_factory=dict)
-    _built: dict[tuple[str, str, str], Detector] = field(default_factory=dict)
+    def __init__(self, path: Path, environ: Mapping[str, str] = os.environ) -> None:
+        self.watched: tuple[str, ...] = (glob.escape(str(path)),)
+        """Patterns of all files that the last reading looked at, or looked for."""
+        self._path: Final = path
+        self._environ: Final = environ
+        self._known = _Known()
 
-    def build(self, index: int, rule: RuleDocument) -> Detector:
-        """Build the detector of one rule.
+    def read(self) -> LoadedPolicy:
+        """Read everything.
 
         Raises:
-            PolicyErrors: the pack is missing or wrong, or the rule's options are.
+            Unreadable: there is no such file, or it may not be read.
+            PolicyErrors: with everything that is wrong.
+        """
+        reading = _Reading(self._path, self._environ, self._known)
+        try:
+            loaded = reading.load()
+        except PolicyErrors:
+            self._known = _Known({**self._known.detectors, **reading.found.detectors}, self._known.packs)
+            self.watched = tuple(dict.fromkeys((*self.watched, *reading.watched)))
+            raise
+        self._known, self.watched = reading.found, tuple(dict.fromkeys(reading.watched))
+        return loaded
+
+
+_Key: TypeAlias = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What one reading leaves to the next: detectors by kind, pack, options and values; packs' content by their digest.
+
+    It holds no pack itself: a parsed one is many times larger than what is made of it."""
+
+    detectors: dict[_Key, Detector] = field(default_factory=dict)
+    packs: dict[str, str] = field(default_factory=dict)
+
+
+class _Pack:
+    """A rule pack, parsed when first asked for its data."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Final = path
+        self._raw: Final = _bytes(path)
+        self._source: Source | None = None
+        self.digest: Final = hashlib.sha256(self._raw).hexdigest()
+
+    @property
+    def source(self) -> Source:
+        if self._source is None:
+            self._source = _parse(self.path, self._raw)
+        return self._source
+
+
+class _Reading:
+    """One reading of a policy's files. Each pack is read once, each detector built once."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str], known: _Known) -> None:
+        self.found: Final = _Known()
+        self.watched: Final = [glob.escape(str(path))]
+        self._path: Final = path
+        self._environ: Final = environ
+        self._known: Final = known
+        self._packs: Final[dict[str, _Pack]] = {}
+        self._overlooked: Final[list[PolicyProblem]] = []
+
+    def load(self) -> LoadedPolicy:
+        self._source = source = _read(self._path)
+        document, found = inspect(source.data)
+        problems = [_placed(self._path, source, problem) for problem in found]
+        detectors: dict[str, Detector] = {}
+        for index, rule in valid_rules(source.data) if document is None else enumerate(document.spec.rules):
+            try:
+                detectors[rule.id] = self._build(index, rule)
+            except PolicyErrors as errors:
+                problems += [problem for problem in errors.problems if problem not in problems]
+        if document is None or problems:
+            raise PolicyErrors(sorted(problems, key=lambda problem: (problem.file != str(self._path), problem.line)))
+        policy = compile_policy(document, detectors, self._revision(document))
+        notes = tuple(_placed(self._path, source, problem) for problem in warnings(document))
+        overlooked = tuple(dict.fromkeys(self._overlooked))
+        return LoadedPolicy(policy, document, notes + overlooked, overlooked)
+
+    def _build(self, index: int, rule: RuleDocument) -> Detector:
+        """Give the detector of one rule.
+
+        Raises:
+            PolicyErrors: the pack is missing or wrong, or the rule's options are, or a value is not there.
         """
         kind = DETECTORS[rule.detector]
         name = rule.pack or kind.pack
-        key = (rule.detector, name, _canonical(rule.options))
-        if key not in self._built:
-            path, pack = self._pack(index, name) if name else (self.policy, _NO_PACK)
+        pack = self._pack(index, name) if name else None
+        options, values = self._options(index, rule)
+        key = (rule.detector, "" if pack is None else pack.digest, _canonical(rule.options), values)
+        built = self.found.detectors.get(key) or self._known.detectors.get(key)
+        if built is None:
             try:
-                self._built[key] = kind.build(pack.data, rule.options)
+                built = kind.build({} if pack is None else pack.source.data, options)
             except PackError as error:
-                if error.where[:1] == ("options",):  # the rule's, not the pack's
-                    problem = Problem(("spec", "rules", index, *error.where), error.message)
-                    raise PolicyErrors([_placed(self.policy, self.source, problem)]) from None
-                raise PolicyErrors([_placed(path, pack, Problem(error.where, error.message))]) from None
-        return self._built[key]
+                if pack is None or error.where[:1] == ("options",):  # the rule's, not the pack's
+                    raise self._wrong(index, error) from None
+                raise PolicyErrors([_placed(pack.path, pack.source, Problem(error.where, error.message))]) from None
+        self.found.detectors[key] = built
+        return built
 
-    def _pack(self, index: int, name: str) -> tuple[Path, Source]:
-        if name not in self._read:
-            path = self._find(index, name)
-            self._read[name] = (path, _read(path))
-            self.data[name] = self._read[name][1].data
-        return self._read[name]
+    def _options(self, index: int, rule: RuleDocument) -> tuple[Mapping[str, Any], str]:
+        """The options to build from, and what tells their values from others."""
+        if rule.detector != EXACT_VALUES:
+            return rule.options, ""
+        try:
+            named = Named.of(rule.options)
+            self.watched.extend(patterns_of(named, self._path.parent))
+            resolved = resolve(named, self._path.parent, self._environ)
+        except PackError as error:
+            raise self._wrong(index, error) from None
+        for note in resolved.notes:
+            where = ("spec", "rules", index, *note.where)
+            self._overlooked.append(_placed(self._path, self._source, Problem(where, note.message)))
+        return resolved.options, resolved.digest
+
+    def _wrong(self, index: int, error: PackError) -> PolicyErrors:
+        problem = Problem(("spec", "rules", index, *error.where), error.message)
+        return PolicyErrors([_placed(self._path, self._source, problem)])
+
+    def _pack(self, index: int, name: str) -> _Pack:
+        if name not in self._packs:
+            self._packs[name] = _Pack(self._find(index, name))
+        return self._packs[name]
 
     def _find(self, index: int, name: str) -> Path:
         """A pack beside the policy goes before the one of that name that ships."""
-        beside = self.policy.parent / "packs" / f"{name}.yaml"
+        beside = self._path.parent / "packs" / f"{name}.yaml"
+        self.watched.append(glob.escape(str(beside)))
         if beside.is_file():
             return beside
         try:
@@ -149,18 +236,36 @@ class _Packs:
         except FileNotFoundError:
             where: JsonPath = ("spec", "rules", index, "pack")
             problem = Problem(where, f'no pack "{name}" in packs/ beside this policy, nor among those that ship')
-            raise PolicyErrors([_placed(self.policy, self.source, problem)]) from None
+            raise PolicyErrors([_placed(self._path, self._source, problem)]) from None
+
+    def _revision(self, document: PolicyDocument) -> str:
+        """Name what decides: the document with its defaults, and the packs. Values are not a part of it."""
+        for pack in self._packs.values():
+            content = self._known.packs.get(pack.digest)
+            self.found.packs[pack.digest] = content or _canonical(pack.source.data)
+        packs = ",".join(f'"{name}":{self.found.packs[self._packs[name].digest]}' for name in sorted(self._packs))
+        content = f'{{"document":{_canonical(document.model_dump(mode="json"))},"packs":{{{packs}}}}}'
+        return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
 def _read(path: Path) -> Source:
+    return _parse(path, _bytes(path))
+
+
+def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             raw = file.read(FILE_BYTES + 1)
-        if len(raw) > FILE_BYTES:
-            raise PolicyErrors([PolicyProblem(str(path), 1, 1, "", f"larger than {FILE_BYTES} bytes")])
-        return read_yaml(raw.decode("utf-8-sig"))
     except OSError as error:
         raise Unreadable([PolicyProblem(str(path), 1, 1, "", error.strerror or "cannot be read")]) from None
+    if len(raw) > FILE_BYTES:
+        raise PolicyErrors([PolicyProblem(str(path), 1, 1, "", f"larger than {FILE_BYTES} bytes")])
+    return raw
+
+
+def _parse(path: Path, raw: bytes) -> Source:
+    try:
+        return read_yaml(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise PolicyErrors([PolicyProblem(str(path), line, 1, "", "not UTF-8")]) from None
@@ -172,12 +277,6 @@ def _read(path: Path) -> Source:
 def _placed(path: Path, source: Source, problem: Problem) -> PolicyProblem:
     line, column = source.mark(problem.where)
     return PolicyProblem(str(path), line, column, place(problem.where), problem.message)
-
-
-def _revision(document: PolicyDocument, packs: Mapping[str, Any]) -> str:
-    """Name what decides: the document with its defaults, and the packs."""
-    content = {"document": document.model_dump(mode="json"), "packs": packs}
-    return f"sha256:{hashlib.sha256(_canonical(content).encode()).hexdigest()}"
 
 
 def _canonical(value: Any) -> str:
