@@ -16,6 +16,7 @@ from extproc.policy import engine
 from extproc.policy.channel import ChannelScan, open_channel
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Decision, Finding
+from extproc.policy.restoring import restoring
 
 _AS_ONE_TEXT: Final = 599  # a status that makes any dialect read the body as one text
 
@@ -24,7 +25,7 @@ class Answer:
     """One answer being filtered. ``streams``: its frames leave one by one; otherwise it is decided whole.
 
     ``request`` is None for an answer that came before the verdict: Envoy's own, or an upstream's refusal of the
-    headers. It is read as one text.
+    headers. It is read as one text. ``decision`` is the one on the request: what was edited in it, what was masked.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class Answer:
         content_type: str,
         policy: CompiledPolicy,
         decision_id: str,
+        decision: Decision,
     ) -> None:
         if request is None:
             request, status = ChatRequest(dialect.name, model="", stream=False, document={}), _AS_ONE_TEXT
         self._decoder: Final = dialect.decoder(request, status, content_type, policy.limits.response_bytes)
-        self._filter: Final = BodyFilter(self._decoder, _Judge(policy, request, decision_id), policy.limits.held_bytes)
+        judge = _Judge(policy, _exchange(request, decision), decision_id, decision)
+        self._filter: Final = BodyFilter(self._decoder, judge, policy.limits.held_bytes)
         self._policy: Final = policy
         self._decision_id: Final = decision_id
         self.streams: Final = self._decoder.streams
@@ -69,16 +72,24 @@ class Answer:
 class _Judge:
     """The policy as one exchange's BodyFilter asks it."""
 
-    def __init__(self, policy: CompiledPolicy, request: ChatRequest, decision_id: str) -> None:
+    def __init__(self, policy: CompiledPolicy, exchange: Exchange, decision_id: str, decision: Decision) -> None:
         self._policy: Final = policy
-        self._exchange: Final = Exchange(tuple(text.text for text in request.texts if text.scope == "system"))
+        self._exchange: Final = exchange
         self._decision_id: Final = decision_id
+        self._masks: Final = decision.masks
 
     def open_channel(self, scope: str) -> ChannelScan | None:
-        return open_channel(self._policy, scope, self._exchange)
+        return restoring(open_channel(self._policy, scope, self._exchange), scope, self._masks)
 
     def call(self, call: ToolCall) -> Decision:
-        return engine.judge_call(self._policy, call, self._decision_id)
+        return engine.judge_call(self._policy, call, self._decision_id, self._masks, self._exchange)
 
     def denial(self, finding: Finding) -> Denial:
         return engine.finding_denied(self._policy, finding, self._decision_id)
+
+
+def _exchange(request: ChatRequest, decision: Decision) -> Exchange:
+    """What the model was told, which is what it can repeat: placeholders and markers, not what they stand for."""
+    edited = {edit.path: edit.value for edit in decision.edits}
+    told = (edited.get(text.path, text.text) for text in request.texts if text.scope == "system")
+    return Exchange(tuple(text for text in told if isinstance(text, str)))

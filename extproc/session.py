@@ -48,7 +48,7 @@ from extproc.messages import (
 )
 from extproc.policy import engine
 from extproc.policy.compiler import CompiledPolicy
-from extproc.policy.decision import Action, DecisionRecord
+from extproc.policy.decision import Action, Decision, DecisionRecord
 from extproc.refusal import DECISION_HEADER, phrase, refuse
 from extproc.strict_json import JsonLimits, apply, dump
 from extproc.target import UnsafeTarget, is_encoded, split_target, status_of
@@ -66,6 +66,8 @@ class State(enum.Enum):
     ANSWER = "filtering the answer"
     RELAY = "passing both bodies unread"
     OVER = "the record is written: swallow what still comes"
+
+    __hash__ = object.__hash__  # Enum's own is a function in Python, and the table is asked for every event
 
 
 Handler: TypeAlias = Callable[["Session", Event], list[Reply]]
@@ -89,6 +91,7 @@ class Session:
         self._dialect: Dialect | None = None
         self._request: ChatRequest | None = None
         self._body = bytearray()
+        self._decision = Decision()  # on the request
         self._answer: Answer | None = None
         self._decided_at = self._started
 
@@ -184,13 +187,12 @@ class Session:
         except Malformed as why:
             return self._refuse(engine.malformed(policy, str(why), record.decision_id))
         self._request, record.model, record.stream = request, request.model, request.stream
-        decision = engine.judge_request(policy, request, self._dialect, record.decision_id)
+        decision = self._decision = engine.judge_request(policy, request, self._dialect, record.decision_id)
         self._decided_at = self._now()
         record.decide_s = self._decided_at - began
         record.findings += decision.findings
         record.not_inspected += decision.not_inspected
-        record.injection_score = decision.injection_score
-        record.action = decision.action
+        record.action, record.injection_score = decision.action, decision.injection_score
         if decision.denial is not None:
             return self._refuse(decision.denial)
         if decision.edits:
@@ -212,8 +214,8 @@ class Session:
             return [going_on, Forward(_RESPONSE, b"", end=True)]
         if is_encoded(event.headers):
             return self._refuse(engine.unreadable_answer(policy, "the answer is compressed", record.decision_id))
-        media_type = fields.get("content-type", "")
-        self._answer = Answer(self._dialect, self._request, record.status, media_type, policy, record.decision_id)
+        request, decision, kind = self._request, self._decision, fields.get("content-type", "")
+        self._answer = Answer(self._dialect, request, record.status, kind, policy, record.decision_id, decision)
         self.state = State.ANSWER
         return [replace(going_on, held=not self._answer.streams)]
 
@@ -316,14 +318,12 @@ class Session:
         try:
             if self._answer is not None:
                 return self._cut(b"", denial)
-            if self.state is State.RELAY and self._record.status:
-                self._deny(denial, "error")
-                return [Abort("policy_error")]
-            return self._refuse(denial)
+            if self.state is not State.RELAY or not self._record.status:
+                return self._refuse(denial)
         except Exception as error:  # phrasing the failure failed too
             self.failure = error
-            self._deny(denial, "error")
-            return [Abort("policy_error")]
+        self._deny(denial, "error")
+        return [Abort("policy_error")]
 
     def _refuse(self, denial: Denial) -> list[Reply]:
         """Answer in the upstream's place."""

@@ -9,7 +9,7 @@ a redaction replaces, a note changes nothing. The outcome depends on the text al
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from extproc.detectors.base import NO_EXCHANGE, Exchange, Match, Span, StreamDetector
@@ -22,13 +22,14 @@ from extproc.policy.reading import finding
 class Redaction:
     """What happens to code points ``[start, end)`` of a channel.
 
-    ``replacement`` takes their place; None leaves the text as it is (a note, of no width). ``finding`` comes with the
-    piece that opens a finding; if its action is DENY and it is not monitored, the answer ends at ``start``.
+    ``replacement`` takes their place (a marker, or a value that was masked); None leaves the text as it is (a note, of
+    no width). ``finding`` comes with the piece that opens a finding; if its action is DENY and it is not monitored, the
+    answer ends at ``start``.
     """
 
     start: int
     end: int
-    replacement: str | None
+    replacement: str | None = field(repr=False)
     finding: Finding | None = None
 
 
@@ -111,9 +112,11 @@ class _SeveralRules:
     def _ready(self) -> list[Redaction]:
         """Take what all rules are done with."""
         pending = self._pending
-        self.settled = settled = min(scan.settled for _, scan in self._scans)
+        settled = min(scan.settled for _, scan in self._scans)
         if not pending:
+            self.settled = settled
             return []
+        self.settled = settled = _before_harmless(pending, settled)
         ready = [(rule, span) for rule, span in pending if span.start < settled]
         self._pending = [(rule, span) for rule, span in pending if span.start >= settled]
         for at, (rule, span) in enumerate(ready):
@@ -122,7 +125,7 @@ class _SeveralRules:
                 self._pending.append((rule, Span(settled, span.end, span.rule, opens=False)))
         # At one place what goes on comes before what begins, and rules come in their order: no cut changes that.
         ready.sort(key=lambda entry: (entry[1].start, entry[1].opens, self._rules.index(entry[0])))
-        return self._merge(ready)
+        return self._merge([(rule, _unless_taken(span, ready)) for rule, span in ready])
 
     def _merge(self, ready: list[tuple[Rule, Span]]) -> list[Redaction]:
         wall = next(((rule, span) for rule, span in ready if _denies(rule)), None)
@@ -142,6 +145,23 @@ class _SeveralRules:
         if start == span.start:
             return _replace(rule, self._scope, span, start, end)
         return Redaction(start, end, "", _finding(rule, self._scope, span) if span.opens else None)
+
+
+def _before_harmless(pending: list[tuple[Rule, Span]], settled: int) -> int:
+    """Where text settles so that no harmless form is in the middle: it repeats text that another rule may take out."""
+    for rule, span in sorted(pending, key=lambda entry: entry[1].start, reverse=True):
+        if span.safe is not None and rule.action is Action.NEUTRALISE and span.start < settled < span.end:
+            settled = span.start
+    return settled
+
+
+def _unless_taken(span: Span, ready: list[tuple[Rule, Span]]) -> Span:
+    """A span without its harmless form where a stricter rule takes out a part of the text."""
+    if span.safe is None:
+        return span
+    stricter = (other for rule, other in ready if _acts(rule) and rule.action > Action.NEUTRALISE)
+    taken = any(other.start < span.end and other.end > span.start for other in stricter)
+    return replace(span, safe=None) if taken else span
 
 
 def _acts(rule: Rule) -> bool:

@@ -57,13 +57,18 @@ class Rule:
     monitored: bool
     scores: bool
 
+    @property
+    def masks(self) -> bool:
+        """Whether it puts placeholders in the place of what it finds."""
+        return self.action is Action.MASK and not self.monitored
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
     """Immutable and shared; a Session keeps the one it started with.
 
     ``by_scope`` holds the rules of each scope, in the policy's order. ``unread`` holds, for each request scope, what
-    does not read it, as the audit names it.
+    does not read it, as the audit names it. ``restores_in`` allows the tools whose arguments get masked values back.
     """
 
     name: str
@@ -75,6 +80,7 @@ class CompiledPolicy:
     endpoints: re.Pattern[str] | None
     models: ModelAllowlist
     tools: ToolPolicy
+    restores_in: ToolPolicy
     rules: tuple[Rule, ...]
     by_scope: Mapping[str, tuple[Rule, ...]]
     unread: Mapping[str, tuple[str, ...]]
@@ -107,6 +113,7 @@ def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detector], 
         endpoints=_endpoints(spec.endpoints.allow),
         models=compile_models(spec.models.allow, spec.models.pinned),
         tools=compile_tools(spec.tools.default, (tool.name for tool in spec.tools.allow)),
+        restores_in=compile_tools("deny", spec.masking.restore_in_tools),
         rules=rules,
         by_scope=_by_scope(rules),
         unread=_unread(rules),

@@ -6,6 +6,7 @@ What lives here: plain data. Findings carry offsets and rule ids, never the matc
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from extproc.chat import Denial, Edit, JsonPath
@@ -40,7 +41,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome of judging a request or a call. ``denial`` is set exactly when ``action`` is DENY."""
+    """The outcome of judging a request or a call. ``denial`` is set exactly when ``action`` is DENY.
+
+    ``masks``: the value that each placeholder in the edited request stands for. It goes nowhere but into the answer.
+    """
 
     action: Action = Action.ALLOW
     findings: tuple[Finding, ...] = ()
@@ -48,6 +52,7 @@ class Decision:
     denial: Denial | None = None
     not_inspected: tuple[str, ...] = ()
     injection_score: float = 0.0
+    masks: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)

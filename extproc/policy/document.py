@@ -94,6 +94,7 @@ Scope = Annotated[str, AfterValidator(_scope), WithJsonSchema({"type": "string",
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Model = Annotated[str, AfterValidator(_model)]
 Owasp = Annotated[str, Field(pattern=_OWASP)]
+ToolName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class _Strict(BaseModel):
@@ -155,6 +156,14 @@ class ToolsDocument(_Strict):
     allow: Annotated[list[ToolDocument], Field(description="the tools that may be used")] = []
 
 
+class MaskingDocument(_Strict):
+    """Where the values that rules mask are put back, besides the text of the answer."""
+
+    restore_in_tools: Annotated[
+        list[ToolName], Field(description="tools whose arguments get the values back: exact names or globs")
+    ] = []
+
+
 class RuleDocument(_Strict):
     """A detector, where it reads, and what a finding leads to."""
 
@@ -206,6 +215,9 @@ class RuleDocument(_Strict):
             raise _wrong(f'detector "{detector}" judges a text as a whole and gives no exact places to {value}')
         if kind is not None and value == "neutralise" and not kind.neutralises:
             raise _wrong(f'detector "{detector}" knows no harmless form of what it finds; use redact or deny')
+        answers = [scope for scope in info.data.get("scope", ()) if scope in RESPONSE_SCOPES]
+        if value == "mask" and answers:
+            raise _wrong(f"mask hides a value from the upstream, so it is for requests and cannot read {answers[0]}")
         return value
 
 
@@ -240,6 +252,7 @@ class SpecDocument(_Strict):
     endpoints: EndpointsDocument = EndpointsDocument()
     models: ModelsDocument = ModelsDocument()
     tools: ToolsDocument = ToolsDocument()
+    masking: MaskingDocument = MaskingDocument()
     rules: Annotated[list[RuleDocument], Field(description="in order; the strictest finding decides")] = []
     refusal: RefusalDocument = RefusalDocument()
 

@@ -10,15 +10,17 @@ client reads. What is not enforced (a policy or rule in monitor mode) is found a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from extproc.chat import RESPONSE_SCOPES, ChatRequest, Denial, Edit, JsonPath, Text, ToolCall
+from extproc.detectors.base import NO_EXCHANGE, Exchange
 from extproc.dialects.base import Dialect
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision, Finding
-from extproc.policy.reading import ARGUMENTS, read, read_arguments, read_texts, rewrite, stricter
+from extproc.policy.masking import NO_MASKS, Masks, restored_arguments
+from extproc.policy.reading import ARGUMENTS, read, read_arguments, read_planted, read_texts, rewrite, stricter
 
 _MODEL_OWASP: Final = ("LLM03:2025", "LLM04:2026")
 _TOOL_OWASP: Final = ("LLM06:2025", "LLM03:2026")
@@ -42,12 +44,14 @@ class _Outcome:
 def judge_request(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str) -> Decision:
     """Judge a request: its model, its parameters, its tools, then every text by its scope.
 
-    ``edits`` redact texts and strip tools; a denied request has none.
+    ``edits`` redact and mask texts and strip tools; a denied request has none. The tag of its placeholders follows from
+    ``decision_id``.
     """
+    masks = Masks(decision_id)
     tools = _judge_tools(policy, request, dialect, decision_id)
     texts = _remaining(request.texts, tools.edits)
     read_now, unread = texts[: policy.limits.texts], texts[policy.limits.texts :]
-    reading, edits = read_texts(policy, request.document, read_now)
+    reading, edits = read_texts(policy, request.document, read_now, masks)
     decision = _decide(
         (
             _judge_model(policy, request, decision_id),
@@ -62,6 +66,7 @@ def judge_request(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect
         decision,
         not_inspected=(*request.not_inspected, *skipped),
         injection_score=reading.score or 0.0,
+        masks=masks.values() if decision.denial is None else NO_MASKS,
     )
 
 
@@ -119,10 +124,17 @@ def _judge_tools(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect,
 # ---- answers -----------------------------------------------------------------------------------------------------
 
 
-def judge_call(policy: CompiledPolicy, call: ToolCall, decision_id: str) -> Decision:
+def judge_call(
+    policy: CompiledPolicy,
+    call: ToolCall,
+    decision_id: str,
+    masks: Mapping[str, str] = NO_MASKS,
+    exchange: Exchange = NO_EXCHANGE,
+) -> Decision:
     """Judge a complete tool call: is the tool allowed, and what is in its arguments.
 
-    A redaction is one Edit at path ``()`` whose value is the whole new arguments text.
+    A change is one Edit at path ``()`` whose value is the whole new arguments text. The rules read the arguments as the
+    upstream wrote them; then ``masks`` are put back if the policy names the tool for that.
     """
     tool = _Outcome()
     if not policy.tools.allows(call.name):
@@ -130,9 +142,12 @@ def judge_call(policy: CompiledPolicy, call: ToolCall, decision_id: str) -> Deci
         # The model made the name up: it may be anything, a secret included, and is not said back.
         denial = _tool_denial(policy, [], decision_id) if policy.enforces else None
         tool = _Outcome((found,), denial=denial)
-    reading = read_arguments(policy, call.arguments)
+    reading = read_arguments(policy, call.arguments, exchange)
     reading.findings += map(stricter, read(policy.by_scope[ARGUMENTS], ARGUMENTS, call.name).findings)
-    edits = (Edit((), rewrite(call.arguments, reading.cuts)),) if reading.cuts else ()
+    arguments = rewrite(call.arguments, reading.cuts) if reading.cuts else call.arguments
+    if masks and policy.restores_in.allows(call.name):
+        arguments = restored_arguments(arguments, masks)
+    edits = (Edit((), arguments),) if arguments != call.arguments else ()
     texts = _Outcome(tuple(reading.findings), edits, _denial_of(policy, reading.findings, decision_id))
     return _decide((tool, texts))
 
@@ -151,14 +166,17 @@ class TextJudgement:
 
 
 def judge_text(policy: CompiledPolicy, scope: str, text: str) -> TextJudgement:
-    """Judge one text as if it had come alone in this scope.
+    """Judge one text as if it had come alone in this scope. Placeholders in its output are no exchange's.
 
     Raises:
         KeyError: there is no such scope.
     """
-    reading = read_arguments(policy, text) if scope == ARGUMENTS else read(policy.by_scope[scope], scope, text)
+    rules = policy.by_scope[scope]
+    reading = read_arguments(policy, text) if scope == ARGUMENTS else read(rules, scope, text)
+    planted = read_planted(rules, scope, text)
+    reading.findings += planted.findings
     action = max((_acted(found) for found in reading.findings), default=Action.ALLOW)
-    output = None if action is Action.DENY else rewrite(text, reading.cuts)
+    output = None if action is Action.DENY else rewrite(text, reading.cuts + planted.cuts, Masks(""))
     return TextJudgement(action, tuple(reading.findings), reading.score, output)
 
 

@@ -72,6 +72,11 @@ def warnings(document: PolicyDocument) -> list[Problem]:
         for index, rule in enumerate(spec.rules)
         if not rule.owasp
     ]
+    found += [
+        Problem(("spec", "rules", index, "scope"), "masks what the user says, but not 'assistant', which repeats it")
+        for index, rule in enumerate(spec.rules)
+        if rule.action == "mask" and "user" in rule.scope and "assistant" not in rule.scope
+    ]
     if spec.on_unknown == "allow":
         found.append(Problem(("spec", "on_unknown"), "every endpoint that is not guarded passes unread"))
     if spec.tools.default == "allow":

@@ -12,21 +12,26 @@ from itertools import accumulate, groupby
 from typing import Any, Final
 
 from extproc.chat import Edit, Json, JsonPath, Text
-from extproc.detectors.base import Match
+from extproc.detectors.base import NO_EXCHANGE, Exchange, Match
 from extproc.policy.arguments import is_json, unescape
 from extproc.policy.compiler import CompiledPolicy, Rule
 from extproc.policy.decision import Action, Finding
+from extproc.policy.masking import INERT, Masks, lookalikes
 
 ARGUMENTS: Final = "response.tool_arguments"
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Code points ``[start, end)`` that may not leave, and what takes their place."""
+    """Code points ``[start, end)`` that may not leave, and what takes their place.
+
+    That is ``marker``, or with ``Action.MASK`` a placeholder that names what was found by this word.
+    """
 
     start: int
     end: int
     marker: str
+    action: Action = Action.REDACT
 
 
 @dataclass(slots=True)
@@ -51,10 +56,28 @@ def read(rules: Iterable[Rule], scope: str, text: str, path: JsonPath = ()) -> R
             reading.saw(scan.score)
         for match in scan.matches:
             reading.findings.append(finding(rule, scope, match, path))
-            marker = marker_for(rule, match)
-            if marker is not None:
-                reading.cuts.append(Cut(match.start, match.end, marker))
+            reading.cuts += _cuts(rule, match)
     return reading
+
+
+def read_planted(rules: Iterable[Rule], scope: str, text: str, path: JsonPath = ()) -> Reading:
+    """Take out what looks like a placeholder, in a scope in which a rule masks: the model could take it for one."""
+    places = lookalikes(text)
+    rule = next((rule for rule in rules if rule.masks), None) if places else None
+    if rule is None:
+        return Reading()
+    found = [finding(rule, scope, Match(start, end, "placeholder"), path) for start, end in places]
+    return Reading(
+        [replace(item, action=Action.NEUTRALISE) for item in found],
+        [Cut(start, end, INERT, Action.NEUTRALISE) for start, end in places],
+    )
+
+
+def _cuts(rule: Rule, match: Match) -> list[Cut]:
+    if rule.masks:
+        return [Cut(match.start, match.end, match.rule, Action.MASK)]
+    marker = marker_for(rule, match)
+    return [] if marker is None else [Cut(match.start, match.end, marker, rule.action)]
 
 
 def finding(rule: Rule, scope: str, match: Match, path: JsonPath = ()) -> Finding:
@@ -82,34 +105,62 @@ def marker_for(rule: Rule, match: Match) -> str | None:
     return rule.stream.marker(match.rule)
 
 
-def rewrite(text: str, cuts: Sequence[Cut]) -> str:
-    """Take the cuts out of a text. Cuts that overlap become one, under the marker of the first."""
+def rewrite(text: str, cuts: Sequence[Cut], masks: Masks | None = None) -> str:
+    """Take the cuts out of a text. Cuts that overlap become one, under the strictest, and of those the first.
+
+    ``masks`` makes the placeholders; without it there may be no cut that asks for one.
+    """
     out: list[str] = []
     at = 0
-    for cut in sorted(cuts, key=lambda cut: cut.start):
-        if cut.start >= at:
-            out += (text[at : cut.start], cut.marker)
-        at = max(at, cut.end)
+    for cut in _apart(cuts):
+        marker = cut.marker
+        if cut.action is Action.MASK:
+            assert masks is not None
+            marker = masks.placeholder(cut.marker, text[cut.start : cut.end])
+        out += (text[at : cut.start], marker)
+        at = cut.end
     out.append(text[at:])
     return "".join(out)
+
+
+def _apart(cuts: Sequence[Cut]) -> list[Cut]:
+    """The cuts in order, those that overlap as one."""
+    out: list[Cut] = []
+    for cut in sorted(cuts, key=lambda cut: cut.start):
+        if out and cut.start < out[-1].end:
+            last = out[-1]
+            strictest = cut if cut.action > last.action else last
+            out[-1] = replace(strictest, start=last.start, end=max(last.end, cut.end))
+        else:
+            out.append(cut)
+    return out
 
 
 # ---- requests ----
 
 
 def read_texts(
-    policy: CompiledPolicy, document: Mapping[str, Json], texts: Sequence[Text]
+    policy: CompiledPolicy, document: Mapping[str, Json], texts: Sequence[Text], masks: Masks
 ) -> tuple[Reading, tuple[Edit, ...]]:
-    """Run the rules of each text's scope over it; return what they say and the edits that redact ``document``."""
+    """Run the rules of each text's scope over it; return what they say and the edits that redact ``document``.
+
+    What is masked is added to ``masks``.
+    """
     total = Reading()
     edits: dict[JsonPath, Edit] = {}
     for text in texts:
-        reading = read(policy.by_scope[text.scope], text.scope, text.text, text.path)
-        if reading.cuts and not _stands_at(document, text):
+        rules = policy.by_scope[text.scope]
+        reading = read(rules, text.scope, text.text, text.path)
+        planted = read_planted(rules, text.scope, text.text, text.path)
+        if not reading.cuts and not planted.cuts:
+            pass
+        elif _stands_at(document, text):
+            cuts = reading.cuts + planted.cuts
+            edits[text.path] = Edit(text.path, rewrite(text.text, cuts, masks))
+            total.findings += planted.findings
+        elif not _already_edited(edits.get(text.path), text, reading.cuts, masks):
             # The text is not a string of the document, so it cannot be edited there: refuse instead.
             reading.findings = [stricter(found) for found in reading.findings]
-        elif reading.cuts:
-            edits[text.path] = Edit(text.path, rewrite(text.text, reading.cuts))
         total.findings += reading.findings
         if reading.score is not None:
             total.saw(reading.score)
@@ -166,6 +217,15 @@ def _place_in(run: Sequence[Text], rule: Rule, match: Match, gap: int = 1) -> Fi
     return finding(rule, text.scope, replace(match, start=start, end=end), text.path)
 
 
+def _already_edited(edit: Edit | None, text: Text, cuts: Sequence[Cut], masks: Masks) -> bool:
+    """Whether the edit of the JSON text that a string stands in has done all that the string itself asks for."""
+    if edit is None or not isinstance(edit.value, str):
+        return False
+    plain, _ = unescape(edit.value)
+    gone = all(text.text[cut.start : cut.end] not in plain for cut in cuts)
+    return gone and rewrite(text.text, cuts, masks) in plain
+
+
 def _stands_at(document: Mapping[str, Json], text: Text) -> bool:
     node: Any = document
     for step in text.path:
@@ -180,10 +240,11 @@ def _stands_at(document: Mapping[str, Json], text: Text) -> bool:
 # ---- tool calls ----
 
 
-def read_arguments(policy: CompiledPolicy, arguments: str) -> Reading:
+def read_arguments(policy: CompiledPolicy, arguments: str, exchange: Exchange = NO_EXCHANGE) -> Reading:
     """Run the rules for tool arguments over the text as it is, and over what it says once its escapes are undone.
 
-    Offsets are those of the text. Where a redaction would leave broken JSON its finding denies.
+    Offsets are those of the text. Where a redaction would leave broken JSON its finding denies. ``exchange`` is the one
+    that the call belongs to.
     """
     rules = policy.by_scope[ARGUMENTS]
     reading = Reading()
@@ -192,19 +253,29 @@ def read_arguments(policy: CompiledPolicy, arguments: str) -> Reading:
     plain, offsets = unescape(arguments)
     found: dict[tuple[str, int, int], tuple[Rule, Match]] = {}
     for rule in rules:
-        matches = list(rule.detector.scan(arguments).matches)
+        matches = _matches(rule, arguments, exchange)
         if plain != arguments:
-            there = rule.detector.scan(plain).matches
+            there = _matches(rule, plain, exchange)
             matches += [replace(match, start=offsets[match.start], end=offsets[match.end]) for match in there]
         found |= {(rule.id, match.start, match.end): (rule, match) for match in matches}
     for rule, match in found.values():
         reading.findings.append(finding(rule, ARGUMENTS, match))
-        marker = marker_for(rule, match)
-        if marker is not None:
-            reading.cuts.append(Cut(match.start, match.end, marker))
+        reading.cuts += _cuts(rule, match)
     if reading.cuts and is_json(arguments) and not is_json(rewrite(arguments, reading.cuts)):
         reading.findings = [stricter(item) for item in reading.findings]
     return reading
+
+
+def _matches(rule: Rule, text: str, exchange: Exchange) -> list[Match]:
+    """What a rule for answers finds in a whole text of an exchange: what it would find in running text."""
+    assert rule.stream is not None, "only rules that can decide on running text may name a response scope"
+    matches: list[Match] = []
+    for span in rule.stream.stream(exchange).feed(text, True):
+        if span.opens:
+            matches.append(Match(span.start, span.end, span.rule, safe=span.safe))
+        else:
+            matches[-1] = replace(matches[-1], end=span.end)
+    return matches
 
 
 def stricter(found: Finding) -> Finding:

@@ -16,8 +16,10 @@ class WordDetector:
 
     name = "words"
 
-    def __init__(self, *words: str, marker: str = "[{}]", pieces: int = 0) -> None:
+    def __init__(self, *words: str, marker: str = "[{}]", pieces: int = 0, kind: str = "", safe: str = "") -> None:
         self.words = words
+        self.safe = safe  # the harmless form of a word, with {} for the word; without it there is none
+        self.kind = kind  # what its findings are called; without it by the word itself
         self.pieces = pieces  # a span is told in pieces of so many code points; 0: in one
         self._marker = marker
         self._pattern = re.compile("|".join(map(re.escape, words)) or r"(?!)")
@@ -25,11 +27,17 @@ class WordDetector:
 
     def scan(self, text: str) -> Scan:
         self.scanned.append(text)
-        matches = tuple(Match(found.start(), found.end(), found[0]) for found in self._pattern.finditer(text))
+        found = self._pattern.finditer(text)
+        matches = tuple(
+            Match(word.start(), word.end(), self.kind or word[0], safe=self.harmless(word[0])) for word in found
+        )
         return Scan(matches, 1.0 if matches else 0.25)
 
     def stream(self, exchange: Exchange = NO_EXCHANGE) -> WordScan:
         return WordScan(self, self._pattern)
+
+    def harmless(self, word: str) -> str | None:
+        return self.safe.format(word) if self.safe else None
 
     def marker(self, rule: str) -> str:
         return self._marker.format(rule.upper())
@@ -62,7 +70,18 @@ class WordScan:
     def _spans(self, found: re.Match[str]) -> list[Span]:
         size = self._detector.pieces or len(found[0])
         starts = range(found.start(), found.end(), size)
-        return [Span(at, min(at + size, found.end()), found[0], opens=at == found.start()) for at in starts]
+        kind = self._detector.kind or found[0]
+        safe = self._detector.harmless(found[0])
+        return [
+            Span(
+                at,
+                min(at + size, found.end()),
+                kind,
+                opens=at == found.start(),
+                safe=safe if at == found.start() else None,
+            )
+            for at in starts
+        ]
 
 
 def rule(name: str, detector: str = "secrets", **fields: Any) -> dict[str, Any]:

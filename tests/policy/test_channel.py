@@ -140,19 +140,63 @@ def test_text_settles_when_every_rule_is_done_with_it() -> None:
     assert [piece.replacement for piece in scan.feed("", True)] == ["[AB]"]
 
 
+LINK = WordDetector("see secret here", safe="<{}>")
+
+
+def neutralising(*more: tuple[WordDetector, dict[str, Any]]) -> ChannelScan:
+    return opened(with_rules((LINK, {"detector": "improper_output", "action": "neutralise"}), *more))
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_is_neutralised_leaves_in_its_harmless_form(others: int) -> None:
+    quiet: list[tuple[WordDetector, dict[str, Any]]] = [(WordDetector("secret"), {"action": "flag"})] * others
+
+    assert run(neutralising(*quiet), [*"a see secret here b"])[0] == "a <see secret here> b"
+
+
+@pytest.mark.parametrize(
+    ("word", "action", "left"),
+    [
+        ("secret", "redact", "a [SEE SECRET HERE] b"),
+        ("a see", "redact", "[A SEE] b"),
+        ("here b", "redact", "a [SEE SECRET HERE]"),
+        ("secret", "deny", "a [SEE SECRET HERE]"),
+        (" b", "redact", "a <see secret here>[ B]"),
+    ],
+)
+def test_a_harmless_form_never_says_what_a_stricter_rule_takes_out(word: str, action: str, left: str) -> None:
+    text = "a see secret here b"
+    for place in range(len(text) + 1):
+        scan = neutralising((WordDetector(word), {"action": action}))
+        assert run(scan, [text[:place], text[place:]])[0] == left
+    assert run(neutralising((WordDetector(word), {"action": action})), [*text])[0] == left
+
+
 words = st.lists(st.sampled_from(["a", "ab", "bc", "abc", "cab", "bbb"]), min_size=1, max_size=3, unique=True)
 rules = st.lists(
     st.tuples(words, st.sampled_from(["flag", "redact", "deny"]), st.sampled_from([0, 1, 2])), min_size=1, max_size=3
 )
 
 
-@given(rules, st.text(alphabet="abc", max_size=24), st.lists(st.integers(0, 30), max_size=8))
+harmless = st.lists(st.tuples(words, st.just("neutralise"), st.just(0)), max_size=2)
+
+
+def detector_of(found: list[str], action: str, size: int) -> tuple[WordDetector, dict[str, Any]]:
+    if action == "neutralise":
+        return WordDetector(*found, safe="({})"), {"action": action, "detector": "improper_output"}
+    return WordDetector(*found, pieces=size), {"action": action}
+
+
+@given(
+    st.tuples(rules, harmless).map(lambda both: both[0] + both[1]).flatmap(st.permutations),
+    st.text(alphabet="abc", max_size=24),
+    st.lists(st.integers(0, 30), max_size=8),
+)
 def test_how_the_text_is_cut_changes_nothing(
     made: list[tuple[list[str], str, int]], text: str, places: list[int]
 ) -> None:
     def outcome(pieces: list[str]) -> tuple[str, set[tuple[str, int, str]]]:
-        detectors = [(WordDetector(*found, pieces=size), {"action": action}) for found, action, size in made]
-        left, findings = run(opened(with_rules(*detectors)), pieces)
+        left, findings = run(opened(with_rules(*(detector_of(*each) for each in made))), pieces)
         return left, {(found.rule, found.start, found.match) for found in findings}
 
     assert outcome(cut_at(text, places)) == outcome([text]) == outcome(list(text))
@@ -167,3 +211,13 @@ def test_nothing_that_a_rule_redacts_or_denies_leaves(made: list[tuple[list[str]
     end = min((match.start for action, match in found if action == "deny"), default=len(text))
 
     assert left.replace("_", "") == "".join(char for at, char in enumerate(text[:end]) if at not in gone)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_pause_settles_what_the_rules_let_go(others: int) -> None:
+    quiet: list[tuple[WordDetector, dict[str, Any]]] = [(WordDetector("zzz"), {})] * others
+    scan = opened(with_rules((WordDetector("secret"), {}), *quiet))
+    assert scan.feed("a sec", False) == []
+    assert scan.pause() == []
+    assert scan.settled == 5
+    assert [piece.replacement for piece in scan.feed(" secret", True)] == ["[SECRET]"]

@@ -46,7 +46,7 @@ def test_all_problems_are_told_at_once_each_at_its_place() -> None:
         "spec.rules[0].detector": 'unknown detector "secrts"; did you mean "secrets"?',
         "spec.rules[1].id": 'another rule is called "a"',
         "spec.rules[1].scope[0]": 'unknown scope "usr"; did you mean "user"?',
-        "spec.rules[1].action": "must be 'flag', 'redact' or 'deny'",
+        "spec.rules[1].action": "must be 'flag', 'neutralise', 'mask', 'redact' or 'deny'",
         "spec.rules[2].scope": 'detector "special_tokens" needs a whole text and cannot read response.content, '
         "which is streamed",
         "spec.rules[2].when": '"when" is not supported by this version',
@@ -127,6 +127,14 @@ def test_a_policy_that_means_what_it_allows_has_no_warning() -> None:
     spec = {"models": {"allow": ["a:1"]}, "rules": [rule("a", owasp=["LLM01:2025"])]}
 
     assert warnings(PolicyDocument.model_validate(document(**spec))) == []
+
+
+@pytest.mark.parametrize(("scope", "warned"), [(["user"], True), (["user", "assistant"], False), (["document"], False)])
+def test_a_mask_on_what_the_user_says_alone_is_a_warning(scope: list[str], warned: bool) -> None:
+    masks = rule("a", owasp=["LLM02:2025"], action="mask", scope=scope)
+    found = warnings(PolicyDocument.model_validate(document(models={"allow": ["a:1"]}, rules=[masks])))
+
+    assert [place(problem.where) for problem in found] == ["spec.rules[0].scope"] * warned
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from extproc.chat import Edit, Json, Text
 from extproc.policy.channel import open_channel
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action
+from extproc.policy.masking import Masks
 from extproc.policy.reading import ARGUMENTS, Cut, read, read_arguments, read_texts, rewrite
 from tests.policy.fakes import WordDetector, policy, rule
 
@@ -90,10 +91,20 @@ def test_a_redaction_is_an_edit_of_the_string_that_was_read() -> None:
     document: dict[str, Json] = {"messages": [{"content": "a key"}, {"content": "b"}]}
     texts = [user("a key", "messages", 0, "content"), user("b", "messages", 1, "content")]
 
-    reading, edits = read_texts(redacting("key"), document, texts)
+    reading, edits = read_texts(redacting("key"), document, texts, Masks("d"))
 
     assert edits == (Edit(("messages", 0, "content"), "a [KEY]"),)
     assert reading.findings[0].action is Action.REDACT
+
+
+def test_what_is_neutralised_becomes_harmless_unless_a_stricter_rule_takes_a_part_of_it() -> None:
+    link = rule("l", "improper_output", action="neutralise")
+    detectors = {"l": WordDetector("see key here", safe="<{}>"), "k": WordDetector("key")}
+    document: dict[str, Json] = {"a": "x see key here y"}
+
+    for rules, left in (([link], "x <see key here> y"), ([link, rule("k", action="redact")], "x [KEY] y")):
+        _, edits = read_texts(policy(detectors, rules=rules), document, [user("x see key here y", "a")], Masks("d"))
+        assert edits == (Edit(("a",), left),)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +112,7 @@ def test_a_redaction_is_an_edit_of_the_string_that_was_read() -> None:
     [{"prompt": {"key": "key"}}, {"prompt": "other"}, {}, {"prompt": None}, []],
 )
 def test_what_cannot_be_edited_where_it_stands_is_denied(document: Any) -> None:
-    reading, edits = read_texts(redacting("key"), document, [user("key", "prompt")])
+    reading, edits = read_texts(redacting("key"), document, [user("key", "prompt")], Masks("d"))
 
     assert edits == ()
     assert [found.action for found in reading.findings] == [Action.DENY]
@@ -111,11 +122,11 @@ def test_what_cannot_be_edited_where_it_stands_is_denied(document: Any) -> None:
 def test_a_path_that_leads_nowhere_is_denied(path: tuple[str | int, ...]) -> None:
     document: dict[str, Json] = {"items": ["key"], "text": "key"}
 
-    assert read_texts(redacting("key"), document, [Text("user", "key", path)])[1] == ()
+    assert read_texts(redacting("key"), document, [Text("user", "key", path)], Masks("d"))[1] == ()
 
 
 def test_what_is_only_monitored_is_neither_edited_nor_denied() -> None:
-    reading, edits = read_texts(redacting("key", mode="monitor"), {"prompt": {}}, [user("key", "prompt")])
+    reading, edits = read_texts(redacting("key", mode="monitor"), {"prompt": {}}, [user("key", "prompt")], Masks("d"))
 
     assert edits == ()
     assert [(found.action, found.monitored) for found in reading.findings] == [(Action.REDACT, True)]
@@ -130,7 +141,7 @@ def test_a_payload_that_is_split_over_neighbouring_user_texts_is_found_at_the_fi
     compiled, _ = injection("evil\nplan")
     texts = [user("hello", "a"), user("an evil", "b"), user("plan now", "c"), user("bye", "d")]
 
-    reading, _ = read_texts(compiled, {}, texts)
+    reading, _ = read_texts(compiled, {}, texts, Masks("d"))
 
     assert [(found.path, found.start, found.end) for found in reading.findings] == [(("b",), 3, 7)]
     assert reading.score == 1.0
@@ -138,21 +149,23 @@ def test_a_payload_that_is_split_over_neighbouring_user_texts_is_found_at_the_fi
 
 def test_a_split_payload_that_begins_where_a_text_ends_is_placed_there() -> None:
     compiled, _ = injection("\nevil", "evil plan")
-    reading, _ = read_texts(compiled, {}, [user("ok", "a"), user("ok", "b"), user("evil", "c")])
+    reading, _ = read_texts(compiled, {}, [user("ok", "a"), user("ok", "b"), user("evil", "c")], Masks("d"))
 
     assert [(found.path, found.start, found.end) for found in reading.findings] == [(("b",), 2, 2)]
 
 
 def test_a_payload_that_one_text_shows_is_found_once() -> None:
     compiled, _ = injection("evil")
-    reading, _ = read_texts(compiled, {}, [user("evil", "a"), user("ok", "b")])
+    reading, _ = read_texts(compiled, {}, [user("evil", "a"), user("ok", "b")], Masks("d"))
 
     assert [found.path for found in reading.findings] == [("a",)]
 
 
 def test_only_neighbouring_user_texts_are_read_as_one() -> None:
     compiled, detector = injection("zzz")
-    read_texts(compiled, {}, [user("a", "a"), Text("document", "b", ("b",)), user("c", "c"), user("d", "d")])
+    read_texts(
+        compiled, {}, [user("a", "a"), Text("document", "b", ("b",)), user("c", "c"), user("d", "d")], Masks("d")
+    )
 
     assert detector.scanned == ["a", "b", "c", "d", "c\nd"]
 
@@ -186,6 +199,14 @@ def test_a_secret_in_arguments_is_cut_out_and_every_other_byte_stays(text: str, 
 def test_what_shows_only_in_the_text_as_it_stands_is_found_too() -> None:
     assert arguments('{"a": "b"}', '"a": ')[1] == [Action.DENY]  # its redaction would break the JSON
     assert arguments('{"a": 1234}', '": 1234')[1] == [Action.DENY]
+
+
+def test_what_is_told_in_pieces_is_one_finding() -> None:
+    detector = WordDetector("key", pieces=1)
+    compiled = policy({"k": detector}, rules=[rule("k", scope=[ARGUMENTS], action="redact")])
+    reading = read_arguments(compiled, '{"a": "key"}')
+
+    assert [(found.start, found.end) for found in reading.findings] == [(7, 10)]
 
 
 def test_what_both_readings_find_counts_once() -> None:
