@@ -5,10 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: help setup demo test check fmt bench protos docs
+.PHONY: help setup demo test check fmt bench bench-redaction eval-secrets protos docs
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv with the command line and every tool in it
 $(STAMP): pyproject.toml
@@ -38,6 +38,12 @@ fmt: setup ## format the code
 
 bench: setup ## what a request and an event cost, as CPU time
 	$(BIN)/python -m tests.bench
+
+bench-redaction: setup ## what redaction costs and holds back, beside its goals
+	$(BIN)/python -m tests.bench.redaction
+
+eval-secrets: setup ## what the secrets pack finds and what it takes for one, on the development corpora
+	$(BIN)/python -m tests.eval.secrets
 
 protos: setup ## generate the protobuf messages from protos/
 	bash protos/generate.sh
