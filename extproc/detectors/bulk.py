@@ -42,7 +42,7 @@ def available() -> bool:
 class Bulk:
     """Finds the places of whole texts. Shared by all threads."""
 
-    __slots__ = ("_beginning", "_beginnings", "_connector", "_database", "_literals", "_scratches")
+    __slots__ = ("_beginning", "_beginnings", "_broken", "_connector", "_database", "_literals", "_scratches")
 
     def __init__(self, literals: Iterable[str], connector: str = "", beginning: str = "") -> None:
         """Take the literals, a pattern that matches up to each connector with a name before it, and one of what secrets
@@ -55,11 +55,21 @@ class Bulk:
         self._beginning = beginning
         self._beginnings = re.compile(beginning).finditer
         self._database: Any = None
+        self._broken = False
         self._scratches: deque[Any] = deque()
 
-    def finders(self, text: str) -> tuple[Find, Find]:
-        """Give, for a text that ends here, what finds the next place of a literal and the next of a connector."""
-        places, connectors = self._scan(text)
+    def finders(self, text: str) -> tuple[Find, Find] | None:
+        """Give, for a text that ends here, what finds the next place of a literal and the next of a connector.
+
+        None once Hyperscan has failed, for want of memory or of a processor that it knows: search without it.
+        """
+        if self._broken:
+            return None
+        try:
+            places, connectors = self._scan(text)
+        except Exception:  # its own error or that of its import: nothing depends on it
+            self._broken = True
+            return None
         return _next_of(places), _next_of(connectors)
 
     def _scan(self, text: str) -> tuple[list[int], list[int]]:

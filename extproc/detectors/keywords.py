@@ -52,7 +52,7 @@ _BETWEEN: Final = "[-_. ]?"  # the words of a name
 # The head of a YAML block and the letters before a string (``b"..."``) belong to it. A sign or letter may also begin a
 # value, so it is held as one until what follows is there.
 _gap = re.compile(
-    r"(?:[\s=:>\"'`*(]|\\[\"'nrt]?|(?<![\"'`])\|(?=[-+\r\n]|\Z)|[-+](?=[\r\n])){0,16}+(?:[bBrRuU@]{1,2}[\"'`]{1,3})?"
+    r"(?:[\s=:>\"'`*(]|\\[\"'nrt]?|(?<![\"'`])\|(?=[-+\r\n]|\Z)|[-+](?=[\r\n])){0,16}+(?:[bBrRuUN@]{1,2}[\"'`]{1,3})?"
 ).match
 _header_gap = re.compile(r"[ =]{0,2}[\"']?").match
 _words = re.compile(r"[\w@.'/: -]*").match
@@ -62,7 +62,8 @@ _phrase = re.compile(
 
 # Names that end as a secret's and say that theirs is none. Backwards.
 _harmless = re.compile(
-    f"yek{_BETWEEN}(?:cilbup|elbahsilbup|ycnetopmedi)|nekot{_BETWEEN}(?:txen|egap|noitaunitnoc)", re.IGNORECASE | re.ASCII
+    f"yek{_BETWEEN}(?:cilbup|elbahsilbup|ycnetopmedi)|nekot{_BETWEEN}(?:txen|egap|noitaunitnoc)",
+    re.IGNORECASE | re.ASCII,
 ).match
 
 _NAME: Final = re.compile(r"[a-z]+(?:_[a-z]+)*")

@@ -235,7 +235,9 @@ class Matcher:
     def places(self, text: str, final: bool = False) -> Cursor:
         """Give a cursor over the places of a text; the number that comes with a place is for ``decide``."""
         if final and self._bulk is not None and len(text) >= BULK_MIN:
-            return Cursor(text, self._bulk.finders(text))
+            finders = self._bulk.finders(text)
+            if finders is not None:
+                return Cursor(text, finders)
         return Cursor(text, (self._literals.find, self._named.find) if self._named else (self._literals.find,))
 
     def decide(self, text: str, place: int, kind: int, final: bool) -> Outcome:

@@ -27,9 +27,9 @@ _ESCAPE: Final = (
     r"(?<=\\)(?:[nrtbf]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})|(?<=%)[0-9A-Fa-f]{2})"
 )
 _escape = re.compile(_ESCAPE).match
-_CONTRACTED: Final = r"(?<![ac-eg-qstv-zAC-EG-QSTV-Z]['’])"
+_CONTRACTED: Final = r"(?<![ac-eg-qstv-zAC-EG-QSTV-Z]['’](?<![^A-Za-z]N')(?<!\\[nrt]'))"
 """Not behind the apostrophe of a contraction ("it's"), which would make much of prose wait. The letters that may stand
-before a string (``b'...'``) are no contraction's."""
+before a string (``b'...'``) are no contraction's, nor are SQL's ``N'...'`` and the escaped line break before one."""
 
 not_contracted = re.compile(_CONTRACTED).match
 

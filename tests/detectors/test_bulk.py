@@ -16,7 +16,7 @@ from extproc.detectors.base import Scan
 from extproc.detectors.bulk import BULK_MIN, Bulk
 from extproc.detectors.secrets import SecretsDetector
 
-pytest.importorskip("hyperscan", reason="needs the extra 'fast'")
+hyperscan = pytest.importorskip("hyperscan", reason="needs the extra 'fast'")
 
 PACK: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[2] / "policies/packs/secrets.yaml").read_text(encoding="utf-8")
@@ -81,6 +81,21 @@ def test_a_large_text_is_searched_whatever_its_characters() -> None:
     assert FAST.scan("plain " * BULK_MIN) == Scan()
 
 
+@pytest.mark.parametrize("step", ["_compile", "_scan"])
+def test_where_it_fails_the_text_is_searched_without_it(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts: list[str] = []
+
+    def fail(*_: object) -> None:
+        attempts.append(step)
+        raise hyperscan.error
+
+    monkeypatch.setattr(Bulk, step, fail)
+    broken = detector(with_hyperscan=True)
+    text = f"{'some words ' * (BULK_MIN // 8)}{MATCHES[0]} "
+    assert broken.scan(text) == broken.scan(text) == PURE.scan(text) != Scan()
+    assert attempts == [step]  # it is not tried again
+
+
 def test_several_threads_may_search_at_once() -> None:
     text = f"{'some words ' * (BULK_MIN // 8)}{MATCHES[0]} "
     fresh = detector(with_hyperscan=True)
@@ -98,7 +113,9 @@ def test_a_literal_that_the_copy_would_hide_is_searched_for_without_it() -> None
 
 
 def test_the_places_are_those_of_guarded_literals() -> None:
-    literal, connector = Bulk(["key_", "k."]).finders(" key_ xkey_ \\nkey_ k. xk. \\nk.")
+    finders = Bulk(["key_", "k."]).finders(" key_ xkey_ \\nkey_ k. xk. \\nk.")
+    assert finders is not None
+    literal, connector = finders
     places, at = [], 0
     while (at := literal(" ", at)) >= 0:
         places.append(at)

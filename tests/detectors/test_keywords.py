@@ -100,6 +100,7 @@ def joined(spans: list[Span]) -> list[Match]:
         "password: >-\n  {}\n",
         "password = b'{}'",
         'password := @"{}"',
+        "CREATE LOGIN a WITH PASSWORD = N'{}'",
         'static PASSWORD: &str = "{}";',
         'char password[] = "{}";',
     ],
@@ -118,7 +119,9 @@ def test_a_name_may_say_that_its_value_is_no_secret(name: str) -> None:
     assert found(f'"{name}": "{SECRET}"') == []
 
 
-@pytest.mark.parametrize("text", ['password: "|{}"', "password>-{}", "password: |-{}", "password: b{}", "password: rb-{}"])
+@pytest.mark.parametrize(
+    "text", ['password: "|{}"', "password>-{}", "password: |-{}", "password: b{}", "password: rb-{}"]
+)
 def test_a_sign_or_letter_that_begins_a_value_is_a_part_of_it(text: str) -> None:
     spans = found(text.format(PASSWORD))
     assert [value.endswith(PASSWORD) for value, _ in spans] == [True]

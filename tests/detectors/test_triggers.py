@@ -39,7 +39,19 @@ def test_a_literal_within_a_word_is_not_a_place(before: str) -> None:
     assert places(literals("key_"), f" {before}key_ ") == []
 
 
-@pytest.mark.parametrize(("text", "found"), [(" it'key_", []), (" we’key_", []), (" b'key_", [3]), (" ='key_", [3])])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (" it'key_", []),
+        (" we’key_", []),
+        (" DON'key_", []),
+        (" b'key_", [3]),
+        (" ='key_", [3]),
+        (" N'key_", [3]),
+        (" \\n'key_", [4]),
+        (" \\\\t'key_", [5]),
+    ],
+)
 def test_the_apostrophe_of_a_contraction_guards_nothing(text: str, found: list[int]) -> None:
     assert places(literals("key_"), text) == found
 
