@@ -244,7 +244,7 @@ class Matcher:
         """Decide a place: of several rules the one that needs least text, then the pack's first."""
         if kind == NAMED and self._named is not None:
             return self._named.decide(text, place, final)
-        best = self._decide_beginning(text, place, final)
+        best = self._decide_beginning(text, place, final) if text[place - 1] in _OPENERS else None
         there = self._literals.at(text, place)
         if there is None:
             return best

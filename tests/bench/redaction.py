@@ -221,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print rows as JSON lines")
     parser.add_argument("--strict", action="store_true", help="exit 1 if a goal was missed")
     parser.add_argument("--no-envoy", action="store_true", help="leave out what needs Envoy")
-    parser.add_argument("--requests", type=int, default=20, help="streams through each chain")
+    parser.add_argument("--requests", type=int, default=20, help="whole streams through Envoy")
     arguments = parser.parse_args(argv)
     rows: list[Row] = []
     groups = list(_groups(arguments))
