@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import json
-from pathlib import Path
+import sys
 from typing import Any
 
 import pytest
@@ -15,8 +14,7 @@ from extproc.detectors.base import Exchange
 from extproc.detectors.hidden_context import CANARY, SYSTEM, HiddenContextDetector
 from extproc.detectors.pack import PackError
 from extproc.detectors.verbatim import MOST_WORDS, Index, words_of
-
-PROSE = Path("/work/shared/data/secrets/dev/negatives_prose.jsonl.gz")
+from tests.bench import corpora
 
 PROMPT = """You are Kiwi, the support assistant of Acme Bank.
 
@@ -455,11 +453,9 @@ SYSTEM_PROMPTS = [
 
 @pytest.fixture(scope="module")
 def answers() -> list[str]:
-    if not PROSE.exists():
+    if corpora.directory() is None:
         pytest.skip("the development corpus is not here")
-    with gzip.open(PROSE, "rt", encoding="utf-8") as lines:
-        rows = (json.loads(line) for line in lines)
-        texts = [row["t"][::-1] for row in rows if row["cls"] == "llm_output"]
+    texts = corpora.prose(characters=sys.maxsize)
     return texts[:: len(texts) // 200][:200]
 
 
