@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 
 from extproc.detectors import DETECTORS
 from extproc.detectors.base import Detector
-from extproc.detectors.pack import PackError
+from extproc.detectors.pack import SEVERITIES, PackError
 from extproc.runtime.assets import asset
 from extproc.runtime.yaml_source import BadYaml, Source, read_yaml
 
@@ -29,7 +29,6 @@ _KINDS: Final = {kind.pack: name for name, kind in DETECTORS.items() if kind.pac
 """Pack -> the kind of detector that it ships for."""
 
 _SHOW: Final = ("show", "explain")
-_SEVERITIES: Final = ("low", "medium", "high", "critical")
 _LISTS: Final = ("rules", "families", "keywords")
 _LOOKS_FOR: Final = ("literals", "tokens", "phrases", "names", "title")
 _PREFIX: Final = {"pii": "pii."}  # what findings are reported with
@@ -83,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "words", nargs="*", metavar="PACK", help='packs (default: all that ship), or "show" and rule ids'
     )
     parser.add_argument("--provider", metavar="TEXT", help="only of providers or families whose name has this in it")
-    parser.add_argument("--severity", choices=_SEVERITIES, help="only of this severity")
+    parser.add_argument("--severity", choices=SEVERITIES, help="only of this severity")
     parser.add_argument("--owasp", metavar="ID", help="only what maps to this entry, such as LLM02 or LLM02:2025")
     parser.add_argument("--detector", choices=sorted(_KINDS.values()), help="what reads a pack file of another name")
     parser.add_argument("--test", action="store_true", help="try the examples of every rule")

@@ -32,15 +32,12 @@ from extproc.detectors.base import NO_EXCHANGE, Exchange, Match, Scan, Span
 from extproc.detectors.links import Addresses, Schemes
 from extproc.detectors.markup import NAME_MAX, Elements
 from extproc.detectors.output_scan import OutputScan, Settings
-from extproc.detectors.pack import Fields, PackError
-from extproc.detectors.secrets import SEVERITIES
+from extproc.detectors.pack import SEVERITIES, Fields, PackError, pack_owasp, rule_id, rule_owasp
 
 KINDS: Final = ("elements", "handlers", "schemes", "images", "links", "controls", "invisible")
 CODE_BLOCKS: Final = ("skip", "read")
 
 _BYTES_MAX: Final = 512
-_ID: Final = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
-_OWASP: Final = re.compile(r"LLM\d\d:20\d\d")
 _NAME: Final = re.compile(rf"[a-z][a-z0-9-]{{0,{NAME_MAX - 2}}}")
 _SCHEME: Final = re.compile(r"[a-z]+:[a-z/+]*")
 _HOST: Final = re.compile(r"(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*", re.IGNORECASE)
@@ -109,7 +106,7 @@ def build(pack: Mapping[str, Json], options: Mapping[str, Json]) -> ImproperOutp
     Raises ``PackError`` at the first bad entry.
     """
     fields = Fields(pack)
-    owasp = _owasp(fields, ())
+    owasp = pack_owasp(fields)
     items = [_read(item, owasp) for item in fields.mappings("rules")]
     fields.close()
     _refuse_doubles(items)
@@ -159,15 +156,11 @@ def _refuse_doubles(items: list[_Item]) -> None:
 
 def _read(fields: Fields, owasp: tuple[str, ...]) -> _Item:
     entry = Entry(
-        id=fields.string("id"),
+        id=rule_id(fields),
         title=fields.string("title"),
         severity=fields.choice("severity", SEVERITIES),
-        owasp=_owasp(fields, owasp),
+        owasp=rule_owasp(fields, owasp),
     )
-    if not _ID.fullmatch(entry.id):
-        raise fields.error("id", "must be lower-case words joined by '-' or '.'")
-    if not entry.owasp:
-        raise fields.error("owasp", "must be given here or for the whole pack")
     kind = fields.choice("kind", KINDS)
     names: tuple[str, ...] = ()
     bare: tuple[str, ...] = ()
@@ -195,14 +188,6 @@ def _bytes(fields: Fields, name: str, default: int | None) -> int:
     if value > _BYTES_MAX:
         raise fields.error(name, f"must be at most {_BYTES_MAX}")
     return value
-
-
-def _owasp(fields: Fields, default: tuple[str, ...]) -> tuple[str, ...]:
-    values = fields.strings("owasp", default)
-    for value in values:
-        if not _OWASP.fullmatch(value):
-            raise fields.error("owasp", "must list entries such as LLM05:2025")
-    return values
 
 
 def _verify(detector: ImproperOutputDetector, item: _Item) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from extproc.detectors.matcher import Open
+from extproc.detectors.undecided import Open
 
 URL_MAX: Final = 1024
 """Characters of an address after its scheme. A longer one to another host is found, whatever it carries."""

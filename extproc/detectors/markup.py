@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from extproc.detectors.matcher import Open
+from extproc.detectors.undecided import Open
 
 NAME_MAX: Final = 16
 

@@ -15,7 +15,6 @@ is the same one wherever the text was cut.
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -76,13 +75,6 @@ class Pending:
 
 Outcome: TypeAlias = Found | Pending | None
 """What a place is. None: nothing, for ever."""
-
-
-class Open(enum.Enum):
-    """What a place is when it is not a finding, for a scan that needs to know no more (``links``)."""
-
-    DEAD = "dead"
-    PENDING = "pending"
 
 
 class Step:

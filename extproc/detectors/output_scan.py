@@ -28,7 +28,7 @@ from extproc.detectors import code_text, links, markup, output_places, unseen
 from extproc.detectors.base import Span
 from extproc.detectors.code_text import Code
 from extproc.detectors.links import Addresses, Disguise, Place, Scheme, Schemes
-from extproc.detectors.matcher import Open
+from extproc.detectors.undecided import Open
 
 _BLANK: Final = "about:blank#"
 """In place of a scheme that runs code: an empty page, to every reader of links."""

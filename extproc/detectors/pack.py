@@ -1,18 +1,26 @@
 """Reading pack data: parsed YAML that a detector is built from, checked field by field.
 
-What lives here: the error that names a place in a pack, and typed readers. What must not: files, YAML, any meaning of a
-field. A reader knows that a field is a string; only the detector knows what the string is for.
+What lives here: the error that names a place in a pack, typed readers, and the fields that rules of several packs have.
+What must not: files, YAML, the meaning of any other field. A reader knows that a field is a string; only the detector
+knows what the string is for.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from extproc.chat import Json
 
 Place: TypeAlias = tuple[str | int, ...]
 """Keys and indexes from the pack's root, e.g. ``("rules", 3, "body")``."""
+
+
+SEVERITIES: Final = ("low", "medium", "high", "critical")
+
+_ID: Final = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
+_OWASP: Final = re.compile(r"LLM\d\d:20\d\d")
 
 
 class PackError(ValueError):
@@ -136,3 +144,32 @@ class Fields:
         if not isinstance(value, list):
             raise self.error(name, "must be a list")
         return value
+
+
+def rule_id(fields: Fields) -> str:
+    """Read a rule's ``id``."""
+    name = fields.string("id")
+    if not _ID.fullmatch(name):
+        raise fields.error("id", "must be lower-case words joined by '-' or '.'")
+    return name
+
+
+def pack_owasp(fields: Fields) -> tuple[str, ...]:
+    """Read what all rules of a pack map to unless they say otherwise; it may be absent."""
+    return _owasp(fields, ())
+
+
+def rule_owasp(fields: Fields, default: tuple[str, ...]) -> tuple[str, ...]:
+    """Read what a rule maps to: ``default``, the pack's, unless it says otherwise. Something it must."""
+    values = _owasp(fields, default)
+    if not values:
+        raise fields.error("owasp", "must be given here or for the whole pack")
+    return values
+
+
+def _owasp(fields: Fields, default: tuple[str, ...]) -> tuple[str, ...]:
+    values = fields.strings("owasp", default)
+    for value in values:
+        if not _OWASP.fullmatch(value):
+            raise fields.error("owasp", "must list entries such as LLM02:2025")
+    return values

@@ -25,7 +25,7 @@ from typing import Final
 
 from extproc.chat import Json
 from extproc.detectors.base import NO_EXCHANGE, Exchange, Match, Scan
-from extproc.detectors.pack import Fields, PackError
+from extproc.detectors.pack import SEVERITIES, Fields, PackError
 from extproc.detectors.pii_numbers import (
     Family,
     Finder,
@@ -43,7 +43,6 @@ from extproc.detectors.pii_stream import EmailRule, PiiScan
 RULES: Final = ("iban", "credit_card", "us_ssn", "ip", "phone", "email")
 """The rules there are. Of two that fit at one place the first wins; an address goes before a number."""
 
-SEVERITIES: Final = ("low", "medium", "high", "critical")
 
 _EXTRA: Final = "needs libraries that are not installed: pip install 'sluicegate[pii]'"
 

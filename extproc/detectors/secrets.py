@@ -22,7 +22,6 @@ it through.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -35,17 +34,13 @@ from extproc.detectors.bulk import BULK_MIN
 from extproc.detectors.checks import CHECKS
 from extproc.detectors.keywords import Keywords
 from extproc.detectors.matcher import Matcher, Rule, Step
-from extproc.detectors.pack import Fields, PackError
+from extproc.detectors.pack import SEVERITIES, Fields, PackError, pack_owasp, rule_id, rule_owasp
 from extproc.detectors.shapes import Shapes, replaceable
 from extproc.detectors.window import Window
-
-SEVERITIES: Final = ("low", "medium", "high", "critical")
 
 _NAMED: Final = "any"  # who gives out what only its name makes a secret
 _LITERAL_MIN: Final = 2
 _LITERAL_MAX: Final = 64
-_ID: Final = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
-_OWASP: Final = re.compile(r"LLM\d\d:20\d\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +101,7 @@ def build(pack: Mapping[str, Json], options: Mapping[str, Json]) -> SecretsDetec
     chosen.close()
     fields = Fields(pack)
     shapes = Shapes(fields.mapping("alphabets"))
-    owasp = _owasp(fields, ())
+    owasp = pack_owasp(fields)
     docs = _docs(fields.mapping("providers"))
     items = [_read(item, shapes, owasp, docs) for item in fields.mappings("rules")]
     entries: dict[str, Entry] = {}
@@ -133,19 +128,14 @@ def _enter(entries: dict[str, Entry], entry: Entry, fields: Fields) -> None:
 
 def _entry(fields: Fields, provider: str, owasp: tuple[str, ...], docs: Mapping[str, str]) -> Entry:
     """Read what people are told of a rule or of a kind of named value."""
-    entry = Entry(
-        id=fields.string("id"),
+    return Entry(
+        id=rule_id(fields),
         provider=provider,
         title=fields.string("title"),
         severity=fields.choice("severity", SEVERITIES),
-        owasp=_owasp(fields, owasp),
+        owasp=rule_owasp(fields, owasp),
         docs=docs.get(provider, ""),
     )
-    if not _ID.fullmatch(entry.id):
-        raise fields.error("id", "must be lower-case words joined by '-' or '.'")
-    if not entry.owasp:
-        raise fields.error("owasp", "must be given here or for the whole pack")
-    return entry
 
 
 def _docs(providers: Fields) -> dict[str, str]:
@@ -175,14 +165,6 @@ def _read(fields: Fields, shapes: Shapes, owasp: tuple[str, ...], docs: Mapping[
     item = _Item(entry, rule, match, fields.strings("pass"), fields)
     fields.close()
     return item
-
-
-def _owasp(fields: Fields, default: tuple[str, ...]) -> tuple[str, ...]:
-    values = fields.strings("owasp", default)
-    for value in values:
-        if not _OWASP.fullmatch(value):
-            raise fields.error("owasp", "must list entries such as LLM02:2025")
-    return values
 
 
 def _literals(fields: Fields, hidden: bool) -> tuple[str, ...]:

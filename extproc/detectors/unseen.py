@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from extproc.detectors.matcher import Open
+from extproc.detectors.undecided import Open
 
 CONTROLS: Final = "\x00-\x08\x0e-\x1f\x7f\x80-\x84\x86-\x9f"
 """C0 without white space, DEL, and C1 without NEL."""
