@@ -8,7 +8,7 @@ import json
 import random
 import re
 import string
-from itertools import pairwise
+from functools import partial
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from extproc.detectors import exact_values
 from extproc.detectors.exact_values import WHOLE, ExactValuesDetector, Value
-from extproc.detectors.exact_window import LET_GO, ExactWindow
+from extproc.detectors.exact_window import LET_GO
+from tests.support import streaming
+from tests.support.streaming import Finding, cut, join
 
 HELD_MAX = WHOLE + 32
 """Characters: the longest word, or white space and what must follow it."""
@@ -52,7 +54,7 @@ VALUES = tuple(Value(f"env.V{number}", text.encode()) for number, text in enumer
 BINARY = Value("file.app/binary", bytes(range(120, 250, 7)))
 DETECTOR = exact_values.build({}, {"values": (*VALUES, BINARY)})
 
-Finding = tuple[int, int, str]
+drive = partial(streaming.drive, held_max=HELD_MAX)
 
 
 def wrapped(text: str, width: int = 76) -> str:
@@ -77,39 +79,8 @@ SPELT = sorted({text for value in (*VALUES, BINARY) for text in spelt(value.data
 LONG = [text for text in SPELT if len(text) > 100]
 
 
-def joined(found: list[Finding], start: int, end: int, rule: str, opens: bool) -> None:
-    if opens:
-        assert not found or found[-1][1] <= start
-        found.append((start, end, rule))
-        return
-    assert (found[-1][1], found[-1][2]) == (start, rule)
-    found[-1] = (found[-1][0], end, rule)
-
-
-def drive(scan: ExactWindow, pieces: list[str]) -> list[Finding]:
-    """Feed the pieces, check the contract at every step, and give the findings, each with its continuations."""
-    found: list[Finding] = []
-    fed = settled = 0
-    for number, piece in enumerate(pieces, 1):
-        spans = scan.feed(piece, number == len(pieces))
-        fed += len(piece)
-        assert settled <= scan.settled <= fed
-        assert fed - scan.settled <= HELD_MAX
-        for span in spans:
-            assert settled <= span.start < span.end <= scan.settled
-            joined(found, span.start, span.end, span.rule, span.opens)
-        settled = scan.settled
-    assert settled == fed
-    return found
-
-
 def whole(text: str, detector: ExactValuesDetector = DETECTOR) -> list[Finding]:
     return [(match.start, match.end, match.rule) for match in detector.scan(text).matches]
-
-
-def cut(text: str, places: list[int]) -> list[str]:
-    edges = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
-    return [text[start:end] for start, end in pairwise(edges)]
 
 
 def redacted(text: str) -> str:
@@ -208,7 +179,7 @@ def test_pauses_keep_the_contract(text: str, places: list[int], paused: list[boo
             assert fed == scan.settled or fed - scan.settled >= LET_GO
         for span in spans:
             assert settled <= span.start < span.end <= scan.settled
-            joined(found, span.start, span.end, span.rule, span.opens)
+            join(found, span)
         assert settled <= scan.settled <= fed
         settled = scan.settled
     assert settled == fed

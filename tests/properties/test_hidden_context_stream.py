@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.detectors import hidden_context, verbatim
-from extproc.detectors.base import Exchange, Span, StreamScan
+from extproc.detectors.base import Exchange
 from extproc.detectors.hidden_context import CANARY, SYSTEM, HiddenContextDetector
+from tests.support.streaming import Finding, cut, drive
 
 LEAD = 3
 GAP = 32
@@ -27,39 +28,7 @@ PROMPT = (
 )
 CANARIES = ("ZX-81-KIWI", "azxazxb", "kiwikiwi")
 
-Finding = tuple[int, int, str]
 Interval = tuple[int, int]
-
-
-def drive(scan: StreamScan, pieces: list[str]) -> list[Finding]:
-    """Feed the pieces, check the contract at every step, and give the findings, each with its continuations."""
-    found: list[Finding] = []
-    fed = settled = 0
-    for number, piece in enumerate(pieces, 1):
-        spans = scan.feed(piece, number == len(pieces))
-        fed += len(piece)
-        assert settled <= scan.settled <= fed
-        for span in spans:
-            assert settled <= span.start < span.end <= scan.settled
-            join(found, span)
-        settled = scan.settled
-    assert settled == fed
-    return found
-
-
-def join(found: list[Finding], span: Span) -> None:
-    if span.opens:
-        assert not found or found[-1][1] <= span.start
-        found.append((span.start, span.end, span.rule))
-        return
-    start, end, rule = found[-1]
-    assert (end, rule) == (span.start, span.rule)
-    found[-1] = (start, span.end, rule)
-
-
-def cut(text: str, places: list[int]) -> list[str]:
-    edges = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
-    return [text[start:end] for start, end in pairwise(edges)]
 
 
 def built(words: int = 8, canaries: tuple[str, ...] = (), ignore: tuple[str, ...] = ()) -> HiddenContextDetector:

@@ -3,7 +3,6 @@ cuts are, and what has left is never taken back."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from extproc.detectors import improper_output, output_places
 from extproc.detectors.base import Span
 from extproc.detectors.improper_output import ImproperOutputDetector
 from extproc.detectors.output_scan import OutputScan
+from tests.support.streaming import cut
 
 HELD_MAX = 1100
 """Characters. The longest thing that is ever undecided is an address of 1024 after its scheme."""
@@ -76,11 +76,6 @@ def join(found: list[Finding], span: Span) -> None:
 
 def whole(text: str, detector: ImproperOutputDetector = DETECTOR) -> list[Finding]:
     return [(match.start, match.end, match.rule, match.safe) for match in detector.scan(text).matches]
-
-
-def cut(text: str, places: list[int]) -> list[str]:
-    edges = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
-    return [text[start:end] for start, end in pairwise(edges)]
 
 
 def made_harmless(text: str) -> str:

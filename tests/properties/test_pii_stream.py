@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from extproc.detectors import pii, pii_numbers, pii_stream
 from extproc.detectors.pii import PiiDetector
 from extproc.detectors.pii_stream import DOMAIN_MAX, LOCAL_MAX, PiiScan
+from tests.support.streaming import cut
 
 HELD_MAX = LOCAL_MAX + 1 + DOMAIN_MAX
 """Characters. The longest thing that is ever undecided is an address whose domain goes on."""
@@ -56,11 +56,6 @@ def drive(scan: PiiScan, pieces: list[str]) -> list[Finding]:
 
 def whole(text: str, detector: PiiDetector = DETECTOR) -> list[Finding]:
     return [(match.start, match.end, match.rule) for match in detector.scan(text).matches]
-
-
-def cut(text: str, places: list[int]) -> list[str]:
-    edges = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
-    return [text[start:end] for start, end in pairwise(edges)]
 
 
 def damaged(text: str) -> st.SearchStrategy[str]:

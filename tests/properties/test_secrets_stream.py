@@ -4,7 +4,7 @@ cuts are, and no character of a finding ever leaves."""
 from __future__ import annotations
 
 import os
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.detectors import matcher, secrets, triggers, window
-from extproc.detectors.base import Span
 from extproc.detectors.secrets import SecretsDetector
-from extproc.detectors.window import Window
+from tests.support import streaming
+from tests.support.streaming import Finding, cut, join
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "300"))
 """Of each property. A long run asks for 10,000 or more."""
@@ -57,45 +57,11 @@ VALUES = [
 ]
 JOINTS = ["\n", " ", ".", "-----END RSA PRIVATE KEY-----", "```\n", "\\n", "key: ", "eyJ", "=", "MIIE", "@", "//", "}"]
 
-Finding = tuple[int, int, str]
-
-
-def drive(scan: Window, pieces: list[str]) -> list[Finding]:
-    """Feed the pieces, check the contract at every step, and give the findings, each with its continuations."""
-    found: list[Finding] = []
-    fed = settled = 0
-    for number, piece in enumerate(pieces, 1):
-        final = number == len(pieces)
-        spans = scan.feed(piece, final)
-        fed += len(piece)
-        assert settled <= scan.settled <= fed
-        assert final or fed - scan.settled <= HELD_MAX
-        for span in spans:
-            assert settled <= span.start < span.end <= scan.settled
-            join(found, span)
-        settled = scan.settled
-    assert settled == fed
-    return found
-
-
-def join(found: list[Finding], span: Span) -> None:
-    """Add a span: as a finding of its own, or to the one that it continues."""
-    if span.opens:
-        assert not found or found[-1][1] <= span.start
-        found.append((span.start, span.end, span.rule))
-        return
-    start, end, rule = found[-1]
-    assert (end, rule) == (span.start, span.rule)
-    found[-1] = (start, span.end, rule)
+drive = partial(streaming.drive, held_max=HELD_MAX)
 
 
 def whole(text: str, detector: SecretsDetector = DETECTOR) -> list[Finding]:
     return [(match.start, match.end, match.rule) for match in detector.scan(text).matches]
-
-
-def cut(text: str, places: list[int]) -> list[str]:
-    edges = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
-    return [text[start:end] for start, end in pairwise(edges)]
 
 
 def outputs(text: str, pieces: list[str]) -> list[str]:
