@@ -56,12 +56,17 @@ class Answer:
 
     def cutoff(self, denial: Denial) -> bytes:
         """The last frames that end this answer visibly and well-formed; for a document, a whole one."""
-        return self._decoder.cutoff(denial, self._filter.closed)
+        return self._decoder.cutoff(denial, self._filter.closed, self._filter.steps)
 
     @property
     def findings(self) -> list[Finding]:
         """What was found so far, in order of discovery."""
         return self._filter.findings
+
+    @property
+    def not_inspected(self) -> list[str]:
+        """What left without a detector having read it, one entry of ``chat.UNSEEN`` each."""
+        return self._filter.not_inspected
 
     @property
     def held_bytes_max(self) -> int:

@@ -20,7 +20,19 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from extproc.chat import CHANNEL_SCOPES, CallDelta, Channel, Denial, Edit, Frame, Json, Malformed, TextDelta, ToolCall
+from extproc.chat import (
+    CHANNEL_SCOPES,
+    CallDelta,
+    Channel,
+    Denial,
+    Edit,
+    Frame,
+    Json,
+    Malformed,
+    Step,
+    TextDelta,
+    ToolCall,
+)
 from extproc.dialects.base import Decoder
 from extproc.policy.channel import ChannelScan, Redaction
 from extproc.policy.decision import Action, Decision, Finding
@@ -100,7 +112,10 @@ class BodyFilter:
         self.cut: Denial | None = None  # why the policy ended the answer
         self.broken = ""  # why the answer cannot be read on: malformed, or too much of it held
         self.closed: frozenset[int] = frozenset()
+        self.steps: list[Step] = []  # of the frames that have left
+        self.not_inspected: list[str] = []  # of the frames that have left
         self.held_bytes_max = 0
+        self._found: set[tuple[str, str, str]] = set()
         self._decoder: Final = decoder
         self._judge: Final = judge
         self._limit: Final = held_bytes
@@ -146,12 +161,12 @@ class BodyFilter:
         It is what nearly all frames are, and does what ``_take`` and the queue would do, without them.
         """
         deltas = frame.deltas
-        if len(deltas) > 1 or frame.calls or frame.closes or frame.end:
+        if len(deltas) > 1 or frame.calls or frame.closes or frame.end or frame.steps or frame.not_inspected:
             return False
         if deltas:
-            channel, said, _, drop = deltas[0]
+            channel, said, _, drop, alone, _ = deltas[0]
             text = self._texts.get(channel)
-            if text is None or text.final or drop or not said:
+            if text is None or text.final or drop or alone or not said:
                 return False
             text.choice.speaking = text.alone
             scan = text.scan
@@ -182,11 +197,11 @@ class BodyFilter:
     def _pause_others(self, frame: Frame) -> None:
         """Where a choice goes on elsewhere than before, ask the texts that it leaves to let go of what they can."""
         speaking: dict[int, set[Channel | None]] = {_number(piece.choice): {None} for piece in frame.calls}
-        for channel, text, _, drop in frame.deltas:
-            if text and not drop:
+        for channel, text, _, drop, alone, _ in frame.deltas:
+            if text and not drop and not alone:
                 speaking.setdefault(_choice(channel), set())
-        for channel, text, *_ in frame.deltas:
-            if text and _choice(channel) in speaking:
+        for channel, text, _, _, alone, _ in frame.deltas:
+            if text and not alone and _choice(channel) in speaking:
                 speaking[_choice(channel)].add(channel)
         for number, channels in speaking.items():
             choice = self._choice_of(number)
@@ -198,6 +213,9 @@ class BodyFilter:
                     self._apply(waits, waits.scan, waits.scan.pause())
 
     def _take_text(self, held: Held, index: int, delta: TextDelta) -> None:
+        if delta.alone:
+            self._take_alone_text(held, index, delta)
+            return
         text = self._text_of(delta.channel)
         if text.scan is None:
             return
@@ -210,6 +228,16 @@ class BodyFilter:
         text.waiting.append(_Placement(held, index, start, text.fed))
         held.texts += 1
         self._apply(text, text.scan, text.scan.feed(delta.text, False))
+
+    def _take_alone_text(self, held: Held, index: int, delta: TextDelta) -> None:
+        """Judge a text that is whole: what is found in it is settled before the frame leaves."""
+        scan = self._judge.open_channel(CHANNEL_SCOPES[delta.channel[1]])
+        if scan is None:
+            return
+        text = _Text(scan, self._choice_of(_choice(delta.channel)), frozenset(), fed=len(delta.text), final=True)
+        text.waiting.append(_Placement(held, index, 0, text.fed))
+        held.texts += 1
+        self._apply(text, scan, scan.feed(delta.text, True), again=delta.again)
 
     def _text_of(self, channel: Channel) -> _Text:
         text = self._texts.get(channel)
@@ -256,17 +284,24 @@ class BodyFilter:
 
     # ---- decisions ----
 
-    def _apply(self, text: _Text, scan: ChannelScan, redactions: list[Redaction]) -> None:
+    def _apply(self, text: _Text, scan: ChannelScan, redactions: list[Redaction], *, again: bool = False) -> None:
         for redaction in redactions:
             found = redaction.finding
             if found is not None:
-                self.findings.append(found)
+                self._note(found, again=again)
                 if found.action is Action.DENY and not found.monitored:
                     self._settle(text, redaction.start)
                     raise _Cut(self._judge.denial(found))
             if redaction.replacement is not None:
                 self._place(text, redaction.start, redaction.end, redaction.replacement)
         self._settle(text, scan.settled)
+
+    def _note(self, found: Finding, *, again: bool) -> None:
+        """Note a finding; one in what was said before counts once, wherever that stood."""
+        what = (found.rule, found.match, found.scope)
+        if not again or what not in self._found:
+            self.findings.append(found)
+            self._found.add(what)
 
     @staticmethod
     def _settle(text: _Text, settled: int) -> None:
@@ -289,13 +324,16 @@ class BodyFilter:
     def _decide_call(self, key: tuple[int, int]) -> None:
         call = self._calls.pop(key)
         decision = self._judge.call(ToolCall(call.name, call.arguments, choice=key[0], index=key[1]))
-        self.findings.extend(decision.findings)
+        again = all(piece.again for _, piece in call.pieces)
+        for found in decision.findings:
+            self._note(found, again=again)
         if decision.denial is not None:
             raise _Cut(decision.denial)
         arguments = next((edit.value for edit in decision.edits if edit.path == ()), None)
+        carries = any(piece.arguments for _, piece in call.pieces)
         for held, piece in call.pieces:
             self._queue.decided(held)
-            if isinstance(arguments, str):
+            if isinstance(arguments, str) and (piece.arguments or not carries):
                 value: Json = read_answer(arguments.encode()) if piece.structured else arguments
                 held.edits.append(Edit(piece.arguments_path, value))
                 arguments = ""  # the first piece carries it all
@@ -305,8 +343,11 @@ class BodyFilter:
     def _release(self, out: list[bytes]) -> None:
         for held in self._queue.release():
             out.append(self._render(held))
-            if held.frame.closes:
-                self.closed = self.closed.union(held.frame.closes)
+            frame = held.frame
+            if frame.closes:
+                self.closed = self.closed.union(frame.closes)
+            self.steps += frame.steps
+            self.not_inspected += frame.not_inspected
 
     def _render(self, held: Held) -> bytes:
         frame = held.frame

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
+from extproc.messages import Headers
+
 JsonPath: TypeAlias = tuple[str | int, ...]
 """Object keys and array indexes from the document's root, e.g. ``("messages", 0, "content")``."""
 
@@ -24,6 +26,28 @@ class Malformed(ValueError):  # noqa: N818 - the field's word for it, as in RFC 
 
 
 # ---- requests ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """What a request says before its body. ``path`` is the API's own (a policy's aliases are resolved), no query."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Headers = ()
+
+    def header(self, name: str) -> str | None:
+        """The value of a field that may be there once; None where it is absent.
+
+        Raises:
+            Malformed: it is there more than once, and peers disagree about which one counts.
+        """
+        values = [value for each, value in self.headers if each == name]
+        if len(values) > 1:
+            raise Malformed(f"the header '{name}' is there more than once")
+        return values[0] if values else None
+
 
 REQUEST_SCOPES: Final = (
     "system",  # system and developer messages, Ollama's `system` and `template`
@@ -73,13 +97,42 @@ class ToolCall:
     index: int = 0
 
 
+class Parameter(NamedTuple):
+    """A setting of the request: what is neither its text nor its tools.
+
+    ``name`` is what policies call it: one name for the twins of all APIs (``max_tokens``, ``choices``), else the API's
+    own (``options.num_ctx``). ``known``: the dialect knows what it does; policies decide on the others as a whole.
+    Some are no member of their own: ``prefill`` (a trailing assistant message), ``unknown_role``.
+    """
+
+    name: str
+    path: JsonPath
+    value: Json
+    known: bool = True
+
+
+UNSEEN: Final = (
+    "image",
+    "audio",
+    "video",
+    "file",
+    "tokens",  # a text in token ids: prompts of numbers, Ollama's `context`
+    "history",  # what the server remembers of earlier requests: `previous_response_id`, `conversation`
+    "encrypted",  # reasoning and thoughts that only their maker can read
+    "embedding",  # vectors
+    "query",  # the request target's query
+)
+"""Content that no detector can read. Policies say for each whether it may pass; it is never passed over in silence."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """An LLM request, read once. ``document`` is the parsed body and is never changed in place.
 
     ``parameters`` holds what limits speak of, under one name for all APIs: ``max_tokens`` (the largest asked for by any
-    of its spellings), ``choices`` (``n``). ``not_inspected`` names content that no detector can read (``image``,
-    ``audio``, ``file``, ``tokens``), one entry each.
+    of its spellings), ``choices`` (``n``). ``settings`` are all of them, for the policy to allow. ``not_inspected`` has
+    one entry of ``UNSEEN`` for each thing that no detector can read. ``names_model``: the API has a model, so one must
+    be approved (a list of models has none). ``calls`` are tools that this very request would run (MCP).
     """
 
     dialect: str
@@ -91,6 +144,9 @@ class ChatRequest:
     parameters: Mapping[str, int] = field(default_factory=dict)
     not_inspected: tuple[str, ...] = ()
     include_usage: bool = False
+    settings: tuple[Parameter, ...] = ()
+    names_model: bool = True
+    calls: tuple[ToolCall, ...] = ()
 
 
 class _Removed:
@@ -125,7 +181,10 @@ class Denial:
 # ---- answers -----------------------------------------------------------------------------------------------------
 
 Channel: TypeAlias = tuple[int, str]
-"""(choice, logical text of that choice): ``content``, ``reasoning``, ``refusal``, ``logprobs``, ``body``."""
+"""(choice, logical text of that choice): a key of ``CHANNEL_SCOPES``."""
+
+Step: TypeAlias = tuple[str | int, ...]
+"""Something that a client has seen once a frame left, in the words of its decoder: ``("block", 2)``."""
 
 CHANNEL_SCOPES: Final[Mapping[str, str]] = {
     "content": "response.content",
@@ -133,6 +192,9 @@ CHANNEL_SCOPES: Final[Mapping[str, str]] = {
     "refusal": "response.refusal",
     "logprobs": "response.logprobs",
     "body": "response.body",
+    # What an MCP server answers is what a model will read, so it is judged as that, by all rules of these scopes.
+    "tool_result": "tool_result",
+    "tool_definition": "tool_definition",
 }
 
 
@@ -141,12 +203,18 @@ class TextDelta(NamedTuple):
 
     ``drop``: the text is a copy of what another channel says (logprobs), so an edit removes the node at ``path`` (sets
     it to null) instead of rewriting it.
+
+    ``alone``: the text is whole. It has a scan of its own that ends with it, and neither goes on from the channel
+    nor is gone on with. Where it says once more what was said before (``response.completed``) it is also ``again``: it
+    is edited as the first time, and what was found then is not counted twice.
     """
 
     channel: Channel
     text: str
     path: JsonPath
     drop: bool = False
+    alone: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +222,8 @@ class CallDelta:
     """A piece of a tool call. ``name`` and ``arguments`` are pieces to append; ``whole`` says that nothing follows.
 
     ``arguments_path`` addresses the arguments: a string holding JSON text, or with ``structured`` the JSON value itself
-    (Ollama); ``arguments`` is the JSON text in both cases.
+    (Ollama); ``arguments`` is the JSON text in both cases. Where arguments are edited, the first piece that brought any
+    carries all of them and the others none. ``again``: a whole call that was judged before and is only repeated.
     """
 
     choice: int
@@ -165,6 +234,7 @@ class CallDelta:
     whole: bool = False
     structured: bool = False
     id: str = ""
+    again: bool = False
 
 
 class Frame(NamedTuple):
@@ -173,6 +243,7 @@ class Frame(NamedTuple):
     ``raw`` leaves unless something in it is edited; ``render(edits)`` gives the bytes that leave then. ``choices`` are
     the choices it speaks of; ``None`` makes it a barrier that waits for all before it. ``closes`` are the choices
     whose texts are complete once this frame's deltas are counted. ``end`` marks the dialect's own end of the answer.
+    ``steps`` are remembered once the frame has left, for ``Decoder.cutoff``. ``not_inspected``: see ``UNSEEN``.
     """
 
     raw: bytes
@@ -182,3 +253,5 @@ class Frame(NamedTuple):
     choices: frozenset[int] | None = None
     closes: tuple[int, ...] = ()
     end: bool = False
+    steps: tuple[Step, ...] = ()
+    not_inspected: tuple[str, ...] = ()

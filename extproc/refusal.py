@@ -14,9 +14,11 @@ from extproc.messages import HttpReply, Refuse
 DECISION_HEADER: Final = "x-sluicegate-decision-id"
 
 
-def phrase(denial: Denial, dialect: Dialect, request: ChatRequest | None) -> HttpReply:
-    """An API's own error; with a ``request``, a 200 answer to it that shows the message instead."""
-    return dialect.refusal(denial) if request is None else dialect.refusal_message(denial, request)
+def phrase(denial: Denial, dialect: Dialect, request: ChatRequest | None, *, as_message: bool) -> HttpReply:
+    """An API's own error; or, ``as_message``, a 200 answer to a request that could be read."""
+    if request is not None and as_message:
+        return dialect.refusal_message(denial, request)
+    return dialect.refusal(denial, request)
 
 
 def refuse(denial: Denial, http: HttpReply, late: bytes | None) -> Refuse:

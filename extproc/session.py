@@ -24,9 +24,10 @@ from types import MappingProxyType
 from typing import Final, TypeAlias, get_args
 
 from extproc.answer import Answer
-from extproc.chat import ChatRequest, Denial, Malformed
-from extproc.dialects import dialect_for, refusal_for
+from extproc.chat import ChatRequest, Denial, Malformed, RequestHead
+from extproc.dialects import refusal_for
 from extproc.dialects.base import Dialect
+from extproc.intake import take_in
 from extproc.messages import (
     Abort,
     Closed,
@@ -51,7 +52,7 @@ from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision, DecisionRecord
 from extproc.refusal import DECISION_HEADER, phrase, refuse
 from extproc.strict_json import JsonLimits, apply, dump
-from extproc.target import UnsafeTarget, is_encoded, split_target, status_of
+from extproc.target import is_encoded, status_of
 
 _REQUEST: Final = Direction.REQUEST
 _RESPONSE: Final = Direction.RESPONSE
@@ -88,6 +89,7 @@ class Session:
         self._started: Final = now()
         self._record = DecisionRecord(decision_id=decision_id, policy=policy.name, revision=policy.revision)
         self._finished: list[DecisionRecord] = []
+        self._head = RequestHead("", "")
         self._dialect: Dialect | None = None
         self._request: ChatRequest | None = None
         self._body = bytearray()
@@ -134,39 +136,20 @@ class Session:
 
     def _on_request_headers(self, event: Event) -> list[Reply]:
         assert isinstance(event, RequestHeaders)
-        fields = dict(event.headers)
-        record = self._record
-        record.method, target = fields.get(":method", ""), fields.get(":path", "")
-        record.attributes = dict(event.attributes)
-        try:
-            record.path = split_target(target)
-        except UnsafeTarget as why:
-            record.path = target.partition("?")[0]
-            return self._refuse(engine.malformed(self._policy, str(why), record.decision_id))
-        if "upgrade" in fields:
-            return self._refuse(engine.malformed(self._policy, "protocol upgrades are not allowed", record.decision_id))
-        self._dialect = dialect_for(record.method, record.path)
+        record, policy = self._record, self._policy
+        intake = take_in(policy, event.headers, record.decision_id)
+        record.method, record.path, record.attributes = intake.head.method, intake.path, dict(event.attributes)
+        self._head, self._dialect = intake.head, intake.dialect
+        record.dialect = "" if intake.dialect is None else intake.dialect.name
+        if intake.denial is not None:
+            return self._refuse(intake.denial)
         if self._dialect is None:
-            return self._on_no_dialect(event)
-        record.dialect = self._dialect.name
-        if is_encoded(event.headers):
-            denial = engine.malformed(self._policy, "compressed request bodies are not accepted", record.decision_id)
-            return self._refuse(denial)
-        length = fields.get("content-length", "")
-        if length.isdecimal() and int(length) > self._policy.limits.request_bytes:
-            return self._refuse(engine.too_large(self._policy, record.decision_id))
+            record.not_inspected.append("endpoint")
+            self.state = State.RELAY
+            return [Continue(_REQUEST), *([Forward(_REQUEST, b"", end=True)] if event.end else [])]
         self.state = State.GATHER
         going_on = Continue(_REQUEST, set_headers=(("accept-encoding", "identity"),), held=True)
         return [going_on, *self._decide(None)] if event.end else [going_on]
-
-    def _on_no_dialect(self, event: RequestHeaders) -> list[Reply]:
-        record = self._record
-        if not self._policy.endpoint_allowed(record.method, record.path):
-            denial = engine.unknown_endpoint(self._policy, record.method, record.path, record.decision_id)
-            return self._refuse(denial)
-        record.not_inspected.append("endpoint")
-        self.state = State.RELAY
-        return [Continue(_REQUEST), *([Forward(_REQUEST, b"", end=True)] if event.end else [])]
 
     def _on_request_body(self, event: Event) -> list[Reply]:
         assert isinstance(event, RequestBody)
@@ -183,7 +166,7 @@ class Session:
         self._body.clear()
         record.request_bytes = len(body)
         try:
-            request = self._dialect.read_request(body, JsonLimits(depth=policy.limits.json_depth))
+            request = self._dialect.read_request(self._head, body, JsonLimits(depth=policy.limits.json_depth))
         except Malformed as why:
             return self._refuse(engine.malformed(policy, str(why), record.decision_id))
         self._request, record.model, record.stream = request, request.model, request.stream
@@ -337,7 +320,7 @@ class Session:
         if self._dialect is None:
             return refuse(denial, refusal_for(self._record.path, denial), late)
         as_message = self._policy.refusal_style == "message" and denial.status < 500
-        return refuse(denial, phrase(denial, self._dialect, self._request if as_message else None), late)
+        return refuse(denial, phrase(denial, self._dialect, self._request, as_message=as_message), late)
 
     def _deny(self, denial: Denial, ended: str) -> None:
         self._record.action = Action.DENY
@@ -347,6 +330,7 @@ class Session:
     def _finish(self, ended: str) -> None:
         if self._answer is not None:
             self._record.findings += self._answer.findings
+            self._record.not_inspected += self._answer.not_inspected
             self._record.held_bytes_max = self._answer.held_bytes_max
         acted = (finding.action for finding in self._record.findings if not finding.monitored)
         self._record.action = max(self._record.action, *acted, Action.ALLOW)

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 from typing import Final
 
-from extproc.chat import CallDelta, Channel, Denial, Edit, Frame, Json, JsonPath, Malformed, TextDelta
+from extproc.chat import CallDelta, Channel, Denial, Edit, Frame, Json, JsonPath, Malformed, Step, TextDelta
 from extproc.dialects.members import Members
 from extproc.dialects.untrusted import Found, strings
 from extproc.framing import BodyFramer, replace_event_data, replace_line
@@ -261,7 +261,7 @@ class BodyDecoder:
         """Take the next bytes; give the body's one frame with ``end``."""
         return map(_body_frame, self._framer.feed(data, end))
 
-    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset()) -> bytes:  # noqa: ARG002 - all or nothing
+    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset(), steps: Sequence[Step] = ()) -> bytes:  # noqa: ARG002
         """Phrase the dialect's own error."""
         return self._phrase(denial)
 

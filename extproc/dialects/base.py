@@ -1,15 +1,15 @@
 """The contract of an LLM API. A dialect decodes and phrases; it never scans, holds back or decides.
 
 Dialects are stateless and shared by every exchange; what a running answer needs lives in its Decoder. To add one: a
-module here, one line in ``DIALECTS`` (``dialects/__init__.py``), recorded cases in ``tests/dialects/cases/<name>/``.
+module here, one line in ``DIALECTS`` (``dialects/__init__.py``), its data in ``tests/dialects/cases/<name>/``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from extproc.chat import ChatRequest, Denial, Edit, Frame
+from extproc.chat import ChatRequest, Denial, Edit, Frame, RequestHead, Step
 from extproc.messages import HttpReply
 from extproc.strict_json import JsonLimits
 
@@ -30,13 +30,13 @@ class Decoder(Protocol):
         """
         ...
 
-    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset()) -> bytes:
+    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset(), steps: Sequence[Step] = ()) -> bytes:
         """Phrase the well-formed last frames of this running answer: a visible notice, then the API's own end.
 
         ``closed`` are the choices whose closing frame has left already: only the others are given a notice and an end
         (a closing frame that was decoded may still be held, and will then never leave). Uses what the frames so far
         said (id, model, the choices seen), so call it after ``feed``. For a decoder of a single document it is a whole
-        document in the API's shape.
+        document in the API's shape. ``steps`` are those of all frames that left, in order: what a client knows of.
         """
         ...
 
@@ -45,16 +45,17 @@ class Decoder(Protocol):
 
 
 class Dialect(Protocol):
-    """One LLM API."""
+    """One LLM API. ``named_only``: it is served only where the policy's ``endpoints.allow`` names it."""
 
     name: str
+    named_only: bool
 
     def claims(self, method: str, path: str) -> bool:
         """Say whether this method and exact path (no query) is this API's."""
         ...
 
-    def read_request(self, body: bytes, limits: JsonLimits) -> ChatRequest:
-        """Read a request body strictly (see ``strict_json``).
+    def read_request(self, head: RequestHead, body: bytes, limits: JsonLimits) -> ChatRequest:
+        """Read a request strictly (see ``strict_json``).
 
         Raises:
             Malformed: not a request that the API defines; the message is fit for the client.
@@ -70,10 +71,13 @@ class Dialect(Protocol):
         one that reads the whole body as channel ``(0, "body")``."""
         ...
 
-    def refusal(self, denial: Denial) -> HttpReply:
-        """That API's own error answer, with ``denial.status``."""
+    def refusal(self, denial: Denial, request: ChatRequest | None = None) -> HttpReply:
+        """That API's own error answer, with ``denial.status``; ``request`` is None where it could not be read."""
         ...
 
     def refusal_message(self, denial: Denial, request: ChatRequest) -> HttpReply:
-        """A 200 answer in the API's own shape (streamed if the request asked for a stream) that shows the message."""
+        """A 200 answer in the API's own shape (streamed if the request asked for a stream) that shows the message.
+
+        An API that has no place for a message (embeddings, lists) answers with its error.
+        """
         ...

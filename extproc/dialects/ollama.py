@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from extproc.chat import ChatRequest, Denial, Edit, Malformed, ToolDefinition
+from extproc.chat import ChatRequest, Denial, Edit, Malformed, RequestHead, ToolDefinition
 from extproc.dialects.answers import BodyDecoder, media_type
 from extproc.dialects.base import Decoder
 from extproc.dialects.members import Members, fields, flag, largest, object_, objects, required_string, string
@@ -48,6 +48,7 @@ class _Ollama:
     """What both APIs share."""
 
     name: str
+    named_only = False
     _path: str
     _chat: bool
 
@@ -66,7 +67,7 @@ class _Ollama:
             return LinesDecoder(request, limit_bytes, chat=self._chat, streams=kind != "application/json")
         return BodyDecoder(limit_bytes, error)
 
-    def refusal(self, denial: Denial) -> HttpReply:
+    def refusal(self, denial: Denial, request: ChatRequest | None = None) -> HttpReply:  # noqa: ARG002
         """Ollama's error answer."""
         return HttpReply(denial.status, error(denial))
 
@@ -97,7 +98,7 @@ class OllamaChat(_Ollama):
     _path = "/api/chat"
     _chat = True
 
-    def read_request(self, body: bytes, limits: JsonLimits) -> ChatRequest:
+    def read_request(self, head: RequestHead, body: bytes, limits: JsonLimits) -> ChatRequest:  # noqa: ARG002
         """Read a request body strictly. One without messages is Ollama's way to load a model."""
         document = read(body, _CHAT, limits)
         untrusted = Untrusted()
@@ -117,7 +118,7 @@ class OllamaGenerate(_Ollama):
     _path = "/api/generate"
     _chat = False
 
-    def read_request(self, body: bytes, limits: JsonLimits) -> ChatRequest:
+    def read_request(self, head: RequestHead, body: bytes, limits: JsonLimits) -> ChatRequest:  # noqa: ARG002
         """Read a request body strictly."""
         document = read(body, _GENERATE, limits)
         untrusted = Untrusted()

@@ -6,11 +6,11 @@ last line, repeat the whole conversation in a form that no detector reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from extproc.chat import CallDelta, ChatRequest, Denial, Frame, Json, JsonPath, Malformed, TextDelta
+from extproc.chat import CallDelta, ChatRequest, Denial, Frame, Json, JsonPath, Malformed, Step, TextDelta
 from extproc.dialects.answers import (
     aside,
     copies,
@@ -52,7 +52,7 @@ class LinesDecoder:
         for raw in self._framer.feed(data, end):
             yield self._templates.frame(raw) or self._frame(raw)
 
-    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset()) -> bytes:
+    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset(), steps: Sequence[Step] = ()) -> bytes:  # noqa: ARG002
         """Phrase a last visible line and the end. Never an ``error`` line: several clients swallow it."""
         if closed:  # the last line has left
             return b""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from extproc.chat import ChatRequest, Denial, Edit, Json, JsonPath, Malformed, ToolDefinition
+from extproc.chat import ChatRequest, Denial, Edit, Json, JsonPath, Malformed, RequestHead, ToolDefinition
 from extproc.dialects.answers import BodyDecoder, media_type
 from extproc.dialects.base import Decoder
 from extproc.dialects.members import (
@@ -90,12 +90,13 @@ class OpenAiChat:
     """``POST /v1/chat/completions``."""
 
     name = "openai.chat"
+    named_only = False
 
     def claims(self, method: str, path: str) -> bool:
         """Say whether this method and exact path is chat completions."""
         return method == "POST" and path == "/v1/chat/completions"
 
-    def read_request(self, body: bytes, limits: JsonLimits) -> ChatRequest:
+    def read_request(self, head: RequestHead, body: bytes, limits: JsonLimits) -> ChatRequest:  # noqa: ARG002
         """Read a request body strictly."""
         document = read(body, _REQUEST, limits)
         model = required_string(document, "model")
@@ -132,7 +133,7 @@ class OpenAiChat:
             return ChatDecoder(request, limit_bytes, streams=kind == "text/event-stream")
         return BodyDecoder(limit_bytes, error)
 
-    def refusal(self, denial: Denial) -> HttpReply:
+    def refusal(self, denial: Denial, request: ChatRequest | None = None) -> HttpReply:  # noqa: ARG002
         """OpenAI's error answer."""
         return HttpReply(denial.status, error(denial))
 

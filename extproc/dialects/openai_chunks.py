@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from extproc.chat import CallDelta, ChatRequest, Denial, Frame, Json, JsonPath, Malformed, TextDelta
+from extproc.chat import CallDelta, ChatRequest, Denial, Frame, Json, JsonPath, Malformed, Step, TextDelta
 from extproc.dialects.answers import (
     aside,
     body_text,
@@ -65,7 +65,7 @@ class ChatDecoder:
         for raw in self._framer.feed(data, end):
             yield self._templates.frame(raw) or self._frame(raw)
 
-    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset()) -> bytes:
+    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset(), steps: Sequence[Step] = ()) -> bytes:  # noqa: ARG002
         """Phrase the last frames: a visible notice and ``content_filter`` for every open choice, then ``[DONE]``."""
         head = {**answer_head(self._request.model, denial), **self._head}
         choices = sorted((self._seen or {0}) - closed)

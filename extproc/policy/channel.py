@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from extproc.detectors.base import NO_EXCHANGE, Exchange, Match, Span, StreamDetector
+from extproc.detectors.gathered import Gathered
 from extproc.policy.compiler import CompiledPolicy, Rule
 from extproc.policy.decision import Action, Finding
 from extproc.policy.reading import finding
@@ -194,5 +195,4 @@ def _finding(rule: Rule, scope: str, span: Span) -> Finding:
 
 
 def _detector_of(rule: Rule) -> StreamDetector:
-    assert rule.stream is not None, "only rules that can decide on running text may name a response scope"
-    return rule.stream
+    return rule.stream if rule.stream is not None else Gathered(rule.detector)

@@ -78,6 +78,8 @@ class CompiledPolicy:
     on_unknown: Action
     limits: Limits
     endpoints: re.Pattern[str] | None
+    denied_endpoints: re.Pattern[str] | None
+    aliases: Mapping[str, str]
     models: ModelAllowlist
     tools: ToolPolicy
     restores_in: ToolPolicy
@@ -92,11 +94,18 @@ class CompiledPolicy:
         """Whether models, tools and limits are enforced. A rule has its own word, and endpoints always are."""
         return self.mode == "enforce"
 
-    def endpoint_allowed(self, method: str, path: str) -> bool:
-        """Say whether a request that no dialect claims may pass unread."""
-        if self.on_unknown is Action.ALLOW:
-            return True
-        return self.endpoints is not None and self.endpoints.fullmatch(f"{method} {path}") is not None
+    def canonical(self, path: str) -> str:
+        """The path that an alias stands for; any other is its own."""
+        return self.aliases.get(path, path)
+
+    def serves(self, method: str, path: str, canonical: str, *, named_only: bool) -> bool:
+        """Say whether an endpoint is served. ``named_only``: not unless the policy names it, or allows the unknown."""
+        names = (f"{method} {path}", f"{method} {canonical}")
+        if any(_matches(self.denied_endpoints, name) for name in names):
+            return False
+        return (
+            not named_only or self.on_unknown is Action.ALLOW or any(_matches(self.endpoints, name) for name in names)
+        )
 
 
 def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detector], revision: str) -> CompiledPolicy:
@@ -111,6 +120,8 @@ def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detector], 
         on_unknown=Action[spec.on_unknown.upper()],
         limits=_limits(spec.limits),
         endpoints=_endpoints(spec.endpoints.allow),
+        denied_endpoints=_endpoints(spec.endpoints.deny),
+        aliases=MappingProxyType(dict(spec.endpoints.aliases)),
         models=compile_models(spec.models.allow, spec.models.pinned),
         tools=compile_tools(spec.tools.default, (tool.name for tool in spec.tools.allow)),
         restores_in=compile_tools("deny", spec.masking.restore_in_tools),
@@ -143,6 +154,10 @@ def _endpoints(allow: Iterable[str]) -> re.Pattern[str] | None:
     """``*`` stands for one path segment, which cannot hide a step up or an escape."""
     patterns = [re.escape(entry).replace(r"\*", r"(?!\.\.?(?:/|$))[^/%;?#\\]+") for entry in allow]
     return re.compile("|".join(patterns)) if patterns else None
+
+
+def _matches(endpoints: re.Pattern[str] | None, name: str) -> bool:
+    return endpoints is not None and endpoints.fullmatch(name) is not None
 
 
 def _by_scope(rules: Sequence[Rule]) -> Mapping[str, tuple[Rule, ...]]:

@@ -33,6 +33,7 @@ from extproc.policy.models import BadName, check_entry
 _UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE: Final = re.compile(r"(\d{1,12})(B|KiB|MiB|GiB)?")
 _ENDPOINT: Final = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (?:/|(?:/[\w.~!$&'()*+,=:@-]+)+)", re.ASCII)
+_PATH: Final = re.compile(r"(?:/[\w.~!$&'()+,=:@-]+)+", re.ASCII)
 _ID: Final = r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"
 _PACK: Final = r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$"
 _OWASP: Final = r"^[A-Z]{2,5}[0-9]{2}:20[0-9]{2}$"
@@ -75,6 +76,12 @@ def _endpoint(value: str) -> str:
     return value
 
 
+def _plain_path(value: str) -> str:
+    if _PATH.fullmatch(value) is None or {".", ".."} & set(value.split("/")):
+        raise _wrong('a path begins with "/" and is in normal form, such as "/v1/chat/completions"')
+    return value
+
+
 def _model(value: str) -> str:
     try:
         check_entry(value)
@@ -92,6 +99,7 @@ Size = Annotated[
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 Scope = Annotated[str, AfterValidator(_scope), WithJsonSchema({"type": "string", "enum": list(_SCOPES)})]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
+PlainPath = Annotated[str, AfterValidator(_plain_path)]
 Model = Annotated[str, AfterValidator(_model)]
 Owasp = Annotated[str, Field(pattern=_OWASP)]
 ToolName = Annotated[str, Field(min_length=1, max_length=256)]
@@ -125,9 +133,17 @@ class LimitsDocument(_Strict):
 
 
 class EndpointsDocument(_Strict):
-    """What passes unread besides the APIs that are guarded."""
+    """What is served besides the APIs that always are."""
 
-    allow: Annotated[list[Endpoint], Field(description='method and path, such as "GET /api/tags"')] = []
+    allow: Annotated[
+        list[Endpoint],
+        Field(description='method and path, such as "GET /api/tags"; what no guarded API claims passes unread'),
+    ] = []
+    deny: Annotated[list[Endpoint], Field(description="what is not served, though an API that always is has it")] = []
+    aliases: Annotated[
+        dict[PlainPath, PlainPath],
+        Field(description='paths that stand for those of a guarded API: "/chat/completions": "/v1/chat/completions"'),
+    ] = {}
 
 
 class ModelsDocument(_Strict):

@@ -78,7 +78,7 @@ def _remaining(texts: Sequence[Text], edits: Sequence[Edit]) -> Sequence[Text]:
 
 
 def _judge_model(policy: CompiledPolicy, request: ChatRequest, decision_id: str) -> _Outcome:
-    why = policy.models.refusal(request.model)
+    why = policy.models.refusal(request.model) if request.names_model else None
     if why is None:
         return _Outcome()
     found = _control_finding(policy, "models", "model_not_approved", "parameter", _MODEL_OWASP)

@@ -10,13 +10,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from extproc.chat import CallDelta, Channel, ChatRequest, Denial, Frame
+from extproc.chat import CallDelta, Channel, ChatRequest, Denial, Frame, RequestHead
 from extproc.dialects import dialect_for
 from extproc.dialects.base import Decoder, Dialect
 from extproc.strict_json import JsonLimits
 
 LIMITS = JsonLimits()
 LIMIT_BYTES = 1 << 20
+HEAD = RequestHead("POST", "/")  # for dialects that read nothing there
 DENIAL = Denial("Not here: rule X.", "x", "d-1")
 _CASES = Path(__file__).parent / "cases"
 
@@ -28,6 +29,7 @@ class Case:
     name: str
     dialect: Dialect
     request: ChatRequest
+    head: RequestHead
     status: int
     content_type: str
     body: bytes
@@ -47,16 +49,19 @@ def case(name: str) -> Case:
 def _load(path: Path) -> Case:
     recorded = json.loads(path.read_text(encoding="utf-8"))
     request, response = recorded["request"], recorded["response"]
-    dialect = dialect_for(request["method"], request["path"])
+    dialect = dialect_for(request["method"], request["path"].partition("?")[0])
     assert dialect is not None
-    body = json.dumps(request["body"]).encode()
+    body = json.dumps(request["body"]).encode() if request.get("body") is not None else b""
+    path, _, query = request["path"].partition("?")
+    head = RequestHead(request["method"], path, query, tuple(request.get("headers", {}).items()))
     read = ChatRequest(dialect.name, "m", False, {})  # for answers to something malformed
     if response["status"] < 400:
-        read = dialect.read_request(body, LIMITS)
+        read = dialect.read_request(head, body, LIMITS)
     return Case(
         f"{path.parent.name}/{path.stem}",
         dialect,
         read,
+        head,
         response["status"],
         next(value for name, value in response["headers"].items() if name.lower() == "content-type"),
         response["body"].encode(),

@@ -12,17 +12,17 @@ from extproc.chat import ChatRequest, Json, Malformed, ToolDefinition
 from extproc.dialects.members import UNBOUNDED
 from extproc.dialects.ollama import OllamaChat, OllamaGenerate
 from extproc.strict_json import apply
-from tests.dialects.support import DENIAL, LIMITS, case
+from tests.dialects.support import DENIAL, HEAD, LIMITS, case
 
 CHAT, GENERATE = OllamaChat(), OllamaGenerate()
 
 
 def chat(**document: Json) -> ChatRequest:
-    return CHAT.read_request(json.dumps({"model": "m", **document}).encode(), LIMITS)
+    return CHAT.read_request(HEAD, json.dumps({"model": "m", **document}).encode(), LIMITS)
 
 
 def generate(**document: Json) -> ChatRequest:
-    return GENERATE.read_request(json.dumps({"model": "m", **document}).encode(), LIMITS)
+    return GENERATE.read_request(HEAD, json.dumps({"model": "m", **document}).encode(), LIMITS)
 
 
 def said(request: ChatRequest, scope: str) -> list[str]:

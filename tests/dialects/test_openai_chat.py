@@ -11,14 +11,14 @@ from extproc.chat import REMOVED, ChatRequest, Denial, Edit, Json, Malformed, To
 from extproc.dialects.members import UNBOUNDED
 from extproc.dialects.openai_chat import OpenAiChat
 from extproc.strict_json import apply
-from tests.dialects.support import DENIAL, LIMITS, case, events
+from tests.dialects.support import DENIAL, HEAD, LIMITS, case, events
 
 DIALECT = OpenAiChat()
 
 
 def read(**document: Json) -> ChatRequest:
     document = {"model": "m", "messages": [], **document}
-    return DIALECT.read_request(json.dumps(document).encode(), LIMITS)
+    return DIALECT.read_request(HEAD, json.dumps(document).encode(), LIMITS)
 
 
 def said(request: ChatRequest, scope: str) -> list[str]:

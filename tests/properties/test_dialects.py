@@ -133,7 +133,7 @@ def test_any_request_bytes_are_read_or_malformed(case: Case, data: st.DataObject
     body = json.dumps(dict(case.request.document)).encode()
     request: object = case.request
     with contextlib.suppress(Malformed):
-        request = case.dialect.read_request(data.draw(mutations(body) | st.binary(max_size=40)), LIMITS)
+        request = case.dialect.read_request(case.head, data.draw(mutations(body) | st.binary(max_size=40)), LIMITS)
     assert isinstance(request, ChatRequest)
 
 

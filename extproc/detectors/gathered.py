@@ -1,0 +1,57 @@
+"""A detector that needs a whole text, over text that comes in pieces: it waits for the last one.
+
+What lives here: that adapter. What must not: a detector. It is for texts that are whole where they stand (the result of
+a tool, a document); running text would be held up to its end.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from extproc.detectors.base import NO_EXCHANGE, Detector, Exchange, Scan, Span
+
+
+class Gathered:
+    """A detector as a stream detector whose scans settle nothing before the end."""
+
+    __slots__ = ("_detector", "name")
+
+    def __init__(self, detector: Detector) -> None:
+        self.name = detector.name
+        self._detector: Final = detector
+
+    def scan(self, text: str) -> Scan:
+        """Look at one whole text."""
+        return self._detector.scan(text)
+
+    def stream(self, exchange: Exchange = NO_EXCHANGE) -> _GatheredScan:  # noqa: ARG002 - the text is all it knows
+        """A fresh scan."""
+        return _GatheredScan(self._detector)
+
+    def marker(self, rule: str) -> str:
+        """What takes a span's place. No rule may redact with such a detector, since its places are not exact."""
+        return f"[REDACTED:{rule}]"
+
+
+class _GatheredScan:
+    __slots__ = ("_detector", "_texts", "settled")
+
+    def __init__(self, detector: Detector) -> None:
+        self.settled = 0
+        self._detector: Final = detector
+        self._texts: Final[list[str]] = []
+
+    def feed(self, text: str, final: bool) -> list[Span]:
+        self._texts.append(text)
+        if not final:
+            return []
+        whole = "".join(self._texts)
+        self.settled = len(whole)
+        spans: list[Span] = []
+        for match in sorted(self._detector.scan(whole).matches, key=lambda match: (match.start, match.end)):
+            start = max(match.start, spans[-1].end) if spans else match.start
+            spans.append(Span(start, max(start, match.end), match.rule))
+        return spans
+
+    def pause(self) -> list[Span]:
+        return []
