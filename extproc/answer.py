@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from extproc.body import BodyFilter
-from extproc.chat import ChatRequest, Denial, ToolCall
+from extproc.chat import ChatRequest, Denial, Malformed, ToolCall
 from extproc.detectors.base import Exchange
 from extproc.dialects.base import Dialect
+from extproc.inflate import Inflater
+from extproc.judge import Notes
 from extproc.policy import engine
 from extproc.policy.channel import ChannelScan, open_channel
 from extproc.policy.compiler import CompiledPolicy
@@ -25,7 +27,8 @@ class Answer:
     """One answer being filtered. ``streams``: its frames leave one by one; otherwise it is decided whole.
 
     ``request`` is None for an answer that came before the verdict: Envoy's own, or an upstream's refusal of the
-    headers. It is read as one text. ``decision`` is the one on the request: what was edited in it, what was masked.
+    headers. It is read as one text. ``encoding`` is one of ``inflate.ENCODINGS``, or empty. ``decision`` is the one on
+    the request: what was edited in it, what was masked.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Answer:
         request: ChatRequest | None,
         status: int,
         content_type: str,
+        encoding: str,
         policy: CompiledPolicy,
         decision_id: str,
         decision: Decision,
@@ -42,6 +46,7 @@ class Answer:
             request, status = ChatRequest(dialect.name, model="", stream=False, document={}), _AS_ONE_TEXT
         self._decoder: Final = dialect.decoder(request, status, content_type, policy.limits.response_bytes)
         judge = _Judge(policy, _exchange(request, decision), decision_id, decision)
+        self._inflater: Final = Inflater(encoding, policy.limits.response_bytes) if encoding else None
         self._filter: Final = BodyFilter(self._decoder, judge, policy.limits.held_bytes)
         self._policy: Final = policy
         self._decision_id: Final = decision_id
@@ -49,6 +54,11 @@ class Answer:
 
     def feed(self, data: bytes, end: bool) -> tuple[bytes, Denial | None]:
         """Take the next bytes; return those that may leave, and why nothing after them may, if so."""
+        if self._inflater is not None:
+            try:
+                data = self._inflater.feed(data, end)
+            except Malformed as why:
+                return b"", engine.unreadable_answer(self._policy, str(why), self._decision_id)
         out = self._filter.feed(data, end)
         if self._filter.broken:
             return out, engine.unreadable_answer(self._policy, self._filter.broken, self._decision_id)
@@ -59,14 +69,9 @@ class Answer:
         return self._decoder.cutoff(denial, self._filter.closed, self._filter.steps)
 
     @property
-    def findings(self) -> list[Finding]:
-        """What was found so far, in order of discovery."""
-        return self._filter.findings
-
-    @property
-    def not_inspected(self) -> list[str]:
-        """What left without a detector having read it, one entry of ``chat.UNSEEN`` each."""
-        return self._filter.not_inspected
+    def notes(self) -> Notes:
+        """What was found so far, in order of discovery, and what was read and what was not."""
+        return self._filter.notes
 
     @property
     def held_bytes_max(self) -> int:
@@ -88,6 +93,9 @@ class _Judge:
 
     def call(self, call: ToolCall) -> Decision:
         return engine.judge_call(self._policy, call, self._decision_id, self._masks, self._exchange)
+
+    def unseen(self, kind: str) -> Decision:
+        return engine.judge_unseen(self._policy, kind, self._decision_id)
 
     def denial(self, finding: Finding) -> Denial:
         return engine.finding_denied(self._policy, finding, self._decision_id)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from extproc.chat import (
     CHANNEL_SCOPES,
@@ -34,8 +34,10 @@ from extproc.chat import (
     ToolCall,
 )
 from extproc.dialects.base import Decoder
+from extproc.judge import Judge, Notes
 from extproc.policy.channel import ChannelScan, Redaction
-from extproc.policy.decision import Action, Decision, Finding
+from extproc.policy.decision import Action
+from extproc.policy.reading import ARGUMENTS
 from extproc.release import Held, ReleaseQueue
 from extproc.strict_json import read_answer
 
@@ -88,34 +90,16 @@ class _Call:
     pieces: list[tuple[Held, CallDelta]] = field(default_factory=list)
 
 
-class Judge(Protocol):
-    """What the filter asks of the policy, for one exchange."""
-
-    def open_channel(self, scope: str) -> ChannelScan | None:
-        """A scan of one response scope, or None where no rule reads it."""
-        ...
-
-    def call(self, call: ToolCall) -> Decision:
-        """Decide on a complete tool call."""
-        ...
-
-    def denial(self, finding: Finding) -> Denial:
-        """Phrase the refusal for a finding that denies."""
-        ...
-
-
 class BodyFilter:
-    """Filters one answer. Owned by one Session; call ``feed`` until ``end``, then look at ``findings``."""
+    """Filters one answer. Owned by one Session; call ``feed`` until ``end``, then look at ``notes``."""
 
     def __init__(self, decoder: Decoder, judge: Judge, held_bytes: int) -> None:
-        self.findings: list[Finding] = []
+        self.notes: Final = Notes()
         self.cut: Denial | None = None  # why the policy ended the answer
         self.broken = ""  # why the answer cannot be read on: malformed, or too much of it held
         self.closed: frozenset[int] = frozenset()
         self.steps: list[Step] = []  # of the frames that have left
-        self.not_inspected: list[str] = []  # of the frames that have left
         self.held_bytes_max = 0
-        self._found: set[tuple[str, str, str]] = set()
         self._decoder: Final = decoder
         self._judge: Final = judge
         self._limit: Final = held_bytes
@@ -183,6 +167,8 @@ class BodyFilter:
         return True
 
     def _take(self, frame: Frame) -> None:
+        for kind in frame.not_inspected:
+            self._take_unseen(kind)
         self._pause_others(frame)
         held = self._queue.add(frame)
         for index, delta in enumerate(frame.deltas):
@@ -193,6 +179,13 @@ class BodyFilter:
             self._finish(choice)
         if frame.end:
             self._finish(None)
+
+    def _take_unseen(self, kind: str) -> None:
+        """Something that no detector can read: it leaves with its frame, unless the policy says otherwise."""
+        decision = self._judge.unseen(kind)
+        self.notes.unseen(kind, decision.findings)
+        if decision.denial is not None:
+            raise _Cut(decision.denial)
 
     def _pause_others(self, frame: Frame) -> None:
         """Where a choice goes on elsewhere than before, ask the texts that it leaves to let go of what they can."""
@@ -231,7 +224,7 @@ class BodyFilter:
 
     def _take_alone_text(self, held: Held, index: int, delta: TextDelta) -> None:
         """Judge a text that is whole: what is found in it is settled before the frame leaves."""
-        scan = self._judge.open_channel(CHANNEL_SCOPES[delta.channel[1]])
+        scan = self._open(delta.channel, again=delta.again)
         if scan is None:
             return
         text = _Text(scan, self._choice_of(_choice(delta.channel)), frozenset(), fed=len(delta.text), final=True)
@@ -243,9 +236,16 @@ class BodyFilter:
         text = self._texts.get(channel)
         if text is None:
             choice = self._choice_of(_choice(channel))
-            text = _Text(self._judge.open_channel(CHANNEL_SCOPES[channel[1]]), choice, frozenset({channel}))
+            text = _Text(self._open(channel), choice, frozenset({channel}))
             self._texts[channel] = choice.texts[channel] = text
         return text
+
+    def _open(self, channel: Channel, *, again: bool = False) -> ChannelScan | None:
+        scope = CHANNEL_SCOPES[channel[1]]
+        scan = self._judge.open_channel(scope)
+        if not again:
+            self.notes.opened(scope, read=scan is not None)
+        return scan
 
     def _choice_of(self, number: int) -> _Choice:
         choice = self._choices.get(number)
@@ -288,20 +288,13 @@ class BodyFilter:
         for redaction in redactions:
             found = redaction.finding
             if found is not None:
-                self._note(found, again=again)
+                self.notes.found(found, again=again)
                 if found.action is Action.DENY and not found.monitored:
                     self._settle(text, redaction.start)
                     raise _Cut(self._judge.denial(found))
             if redaction.replacement is not None:
                 self._place(text, redaction.start, redaction.end, redaction.replacement)
         self._settle(text, scan.settled)
-
-    def _note(self, found: Finding, *, again: bool) -> None:
-        """Note a finding; one in what was said before counts once, wherever that stood."""
-        what = (found.rule, found.match, found.scope)
-        if not again or what not in self._found:
-            self.findings.append(found)
-            self._found.add(what)
 
     @staticmethod
     def _settle(text: _Text, settled: int) -> None:
@@ -325,8 +318,10 @@ class BodyFilter:
         call = self._calls.pop(key)
         decision = self._judge.call(ToolCall(call.name, call.arguments, choice=key[0], index=key[1]))
         again = all(piece.again for _, piece in call.pieces)
+        if not again:
+            self.notes.inspected.append(ARGUMENTS)
         for found in decision.findings:
-            self._note(found, again=again)
+            self.notes.found(found, again=again)
         if decision.denial is not None:
             raise _Cut(decision.denial)
         arguments = next((edit.value for edit in decision.edits if edit.path == ()), None)
@@ -347,7 +342,6 @@ class BodyFilter:
             if frame.closes:
                 self.closed = self.closed.union(frame.closes)
             self.steps += frame.steps
-            self.not_inspected += frame.not_inspected
 
     def _render(self, held: Held) -> bytes:
         frame = held.frame

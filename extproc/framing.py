@@ -28,6 +28,15 @@ _FIELD_BYTES: Final = 256  # of a line that is not data: nothing reads those, so
 _SPACE_RUN: Final = re.compile(rb"[ \t\r\n]*+")
 _STRUCTURE: Final = re.compile(rb'["\[\]{}]')
 _STRING_RUN: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_BEFORE_ELEMENT: Final = _JSON_SPACE + b"[,"
+# What may come next in an array of objects, and what is expected then.
+_ARRAY: Final = {
+    "start": {ord("["): "first"},
+    "first": {ord("{"): "element", ord("]"): "closed"},
+    "more": {ord(","): "next", ord("]"): "closed"},
+    "next": {ord("{"): "element"},
+    "closed": {},
+}
 
 
 class Framer(Protocol):
@@ -211,6 +220,60 @@ class DocumentFramer:
                 return True
         self._scanned = at
         return False
+
+
+class ArrayFramer(DocumentFramer):
+    """One JSON array of objects that comes element by element; each element is a frame, with what stands before it.
+
+    The closing bracket is a frame of its own, and so is white space after it. An array that breaks off is malformed.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes)
+        self._state = "start"
+
+    def feed(self, data: bytes, end: bool) -> Iterator[bytes]:
+        """Take the next bytes, give the elements they complete."""
+        self._pending += data
+        while self._pending and (stop := self._next_stop()):
+            _check_size(stop, self._limit_bytes)
+            raw = bytes(self._pending[:stop])
+            del self._pending[:stop]
+            yield raw
+        _check_size(len(self._pending), self._limit_bytes)
+        if end and self._state not in ("start", "closed"):
+            raise Malformed("the JSON array breaks off")
+        if end and self._pending:  # white space is all there was
+            yield bytes(self._pending)
+            self._pending.clear()
+
+    @staticmethod
+    def payload(raw: bytes) -> bytes | None:
+        """The element; nothing in what only ends the array."""
+        element = raw.lstrip(_BEFORE_ELEMENT)
+        return element if element.startswith(b"{") else None
+
+    def _next_stop(self) -> int:
+        """Where the next frame ends, 0 if nowhere yet. What has been looked at ends at ``_scanned``."""
+        pending = self._pending
+        while self._state != "element":
+            at = _end_of(_SPACE_RUN, pending, self._scanned)
+            self._scanned = at
+            if at == len(pending):
+                break
+            state = _ARRAY[self._state].get(pending[at])
+            if state is None:
+                raise Malformed("the body is not a JSON array of objects")
+            self._state = state
+            self._scanned = at if state == "element" else at + 1
+            if state == "closed":
+                break
+        if self._state == "element" and self._scan():
+            self._state = "more"
+        elif self._state != "closed":
+            return 0
+        stop, self._scanned = self._scanned, 0
+        return stop
 
 
 class BodyFramer:

@@ -14,7 +14,7 @@ from extproc.dialects.base import Dialect
 from extproc.messages import Headers
 from extproc.policy import engine
 from extproc.policy.compiler import CompiledPolicy
-from extproc.target import UnsafeTarget, is_encoded, split_target
+from extproc.target import UnsafeTarget, encoding_of, split_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def _denial(
         return engine.unknown_endpoint(policy, head.method, path, decision_id)
     if dialect is None:
         return None
-    if is_encoded(head.headers):
+    if encoding_of(head.headers):
         return engine.malformed(policy, "compressed request bodies are not accepted", decision_id)
     length = fields.get("content-length", "")
     if length.isdecimal() and int(length) > policy.limits.request_bytes:

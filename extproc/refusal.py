@@ -21,7 +21,7 @@ def phrase(denial: Denial, dialect: Dialect, request: ChatRequest | None, *, as_
     return dialect.refusal(denial, request)
 
 
-def refuse(denial: Denial, http: HttpReply, late: bytes | None) -> Refuse:
+def refuse(denial: Denial, http: HttpReply, late: bytes | None, *headers: tuple[str, str]) -> Refuse:
     """The reply that says it. ``late`` is what to end with where the status has left already."""
-    headers = ((DECISION_HEADER, denial.decision_id), *http.headers)
+    headers = ((DECISION_HEADER, denial.decision_id), *headers, *http.headers)
     return Refuse(HttpReply(http.status, http.body, http.content_type, headers), late)

@@ -23,10 +23,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, TypeAlias, get_args
 
+from extproc import coverage
 from extproc.answer import Answer
 from extproc.chat import ChatRequest, Denial, Malformed, RequestHead
 from extproc.dialects import refusal_for
 from extproc.dialects.base import Dialect
+from extproc.inflate import ENCODINGS
 from extproc.intake import take_in
 from extproc.messages import (
     Abort,
@@ -52,7 +54,7 @@ from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision, DecisionRecord
 from extproc.refusal import DECISION_HEADER, phrase, refuse
 from extproc.strict_json import JsonLimits, apply, dump
-from extproc.target import is_encoded, status_of
+from extproc.target import encoding_of, status_of
 
 _REQUEST: Final = Direction.REQUEST
 _RESPONSE: Final = Direction.RESPONSE
@@ -169,11 +171,14 @@ class Session:
             request = self._dialect.read_request(self._head, body, JsonLimits(depth=policy.limits.json_depth))
         except Malformed as why:
             return self._refuse(engine.malformed(policy, str(why), record.decision_id))
+        if self._head.query:
+            request = replace(request, not_inspected=(*request.not_inspected, "query"))
         self._request, record.model, record.stream = request, request.model, request.stream
         decision = self._decision = engine.judge_request(policy, request, self._dialect, record.decision_id)
         self._decided_at = self._now()
         record.decide_s = self._decided_at - began
         record.findings += decision.findings
+        record.inspected += decision.inspected
         record.not_inspected += decision.not_inspected
         record.action, record.injection_score = decision.action, decision.injection_score
         if decision.denial is not None:
@@ -195,17 +200,22 @@ class Session:
         if event.end:
             self._finish("complete")
             return [going_on, Forward(_RESPONSE, b"", end=True)]
-        if is_encoded(event.headers):
+        encoding = encoding_of(event.headers)
+        if encoding and encoding not in ENCODINGS:
             return self._refuse(engine.unreadable_answer(policy, "the answer is compressed", record.decision_id))
         request, decision, kind = self._request, self._decision, fields.get("content-type", "")
-        self._answer = Answer(self._dialect, request, record.status, kind, policy, record.decision_id, decision)
+        self._answer = Answer(
+            self._dialect, request, record.status, kind, encoding, policy, record.decision_id, decision
+        )
         self.state = State.ANSWER
-        return [replace(going_on, held=not self._answer.streams)]
+        inflated = ("content-encoding",) if encoding else ()
+        return [replace(going_on, remove_headers=inflated, held=not self._answer.streams)]
 
     def _answer_begins(self, event: ResponseHeaders) -> tuple[dict[str, str], Continue]:
         fields = dict(event.headers)
         self._record.status = status_of(fields)
-        return fields, Continue(_RESPONSE, set_headers=((DECISION_HEADER, self._record.decision_id),))
+        spoken_for = coverage.header(self._policy, self._record, judged=self._request is not None, answers=True)
+        return fields, Continue(_RESPONSE, set_headers=((DECISION_HEADER, self._record.decision_id), spoken_for))
 
     def _on_answer_body(self, event: Event) -> list[Reply]:
         assert isinstance(event, ResponseBody)
@@ -317,10 +327,11 @@ class Session:
 
     def _refusal(self, denial: Denial) -> Refuse:
         late = None if self._answer is None else self._answer.cutoff(denial)
+        covered = coverage.header(self._policy, self._record, judged=self._request is not None, answers=False)
         if self._dialect is None:
-            return refuse(denial, refusal_for(self._record.path, denial), late)
+            return refuse(denial, refusal_for(self._record.path, denial), late, covered)
         as_message = self._policy.refusal_style == "message" and denial.status < 500
-        return refuse(denial, phrase(denial, self._dialect, self._request, as_message=as_message), late)
+        return refuse(denial, phrase(denial, self._dialect, self._request, as_message=as_message), late, covered)
 
     def _deny(self, denial: Denial, ended: str) -> None:
         self._record.action = Action.DENY
@@ -329,8 +340,10 @@ class Session:
 
     def _finish(self, ended: str) -> None:
         if self._answer is not None:
-            self._record.findings += self._answer.findings
-            self._record.not_inspected += self._answer.not_inspected
+            notes = self._answer.notes
+            self._record.findings += notes.findings
+            self._record.inspected += notes.inspected
+            self._record.not_inspected += notes.not_inspected
             self._record.held_bytes_max = self._answer.held_bytes_max
         acted = (finding.action for finding in self._record.findings if not finding.monitored)
         self._record.action = max(self._record.action, *acted, Action.ALLOW)

@@ -50,9 +50,10 @@ def split_target(target: str) -> str:
     return path
 
 
-def is_encoded(headers: Headers) -> bool:
-    """Say whether a body comes compressed: any ``content-encoding`` counts, also beside one that says identity."""
-    return any(name == "content-encoding" and value.lower() != "identity" for name, value in headers)
+def encoding_of(headers: Headers) -> str:
+    """How a body comes compressed; empty where it does not. Several encodings are given as they stand, as one."""
+    encodings = [value.strip().lower() for name, value in headers if name == "content-encoding"]
+    return ", ".join(value for value in encodings if value != "identity")
 
 
 def status_of(fields: Mapping[str, str]) -> int:

@@ -37,7 +37,7 @@ def test_a_secret_over_three_frames_is_marked_in_the_first_and_emptied_in_the_re
     filtered = body()
     assert feed(filtered, "0 content aSE", "0 content CRE") == ""
     assert feed(filtered, "0 content Tb") == "0 content a[X]\n0 content \n0 content b\n"
-    assert [(found.start, found.end) for found in filtered.findings] == [(1, 7)]
+    assert [(found.start, found.end) for found in filtered.notes.findings] == [(1, 7)]
 
 
 def test_what_may_become_a_secret_leaves_before_the_frame_that_closes_its_choice() -> None:
@@ -159,7 +159,7 @@ def test_a_pause_that_denies_ends_the_answer_before_it(monkeypatch: pytest.Monke
     filtered = body()
     assert feed(filtered, "0 content good", "0 content xSEC", "0 refusal ok") == "0 content good\n"
     assert filtered.cut is not None
-    assert [(found.start, found.end) for found in filtered.findings] == [(5, 8)]
+    assert [(found.start, found.end) for found in filtered.notes.findings] == [(5, 8)]
 
 
 # ---- what closes, holds, ends ----
@@ -351,7 +351,7 @@ def told(lines: list[str]) -> object:
         for each in [*([line] for line in lines), []]
         if filtered.cut is None and not filtered.broken
     ]
-    return outs, filtered.findings, filtered.cut, filtered.broken
+    return outs, filtered.notes.findings, filtered.cut, filtered.broken
 
 
 @given(ANY_LINES)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.target import UnsafeTarget, is_encoded, split_target, status_of
+from extproc.target import UnsafeTarget, encoding_of, split_target, status_of
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,9 @@ def test_any_text_is_a_path_or_unsafe(target: str) -> None:
 
 
 def test_one_encoding_among_several_counts() -> None:
-    assert is_encoded((("content-encoding", "deflate"), ("content-encoding", "identity")))
-    assert not is_encoded((("content-encoding", "Identity"), ("content-type", "gzip")))
+    assert encoding_of((("content-encoding", "deflate"), ("content-encoding", "identity"))) == "deflate"
+    assert encoding_of((("content-encoding", "gzip"), ("content-encoding", "BR"))) == "gzip, br"
+    assert encoding_of((("content-encoding", "Identity"), ("content-type", "gzip"))) == ""
 
 
 @pytest.mark.parametrize(("text", "status"), [("200", 200), ("", 0), ("abc", 0), ("\u0662", 0)])

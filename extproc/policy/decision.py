@@ -50,6 +50,7 @@ class Decision:
     findings: tuple[Finding, ...] = ()
     edits: tuple[Edit, ...] = ()
     denial: Denial | None = None
+    inspected: tuple[str, ...] = ()
     not_inspected: tuple[str, ...] = ()
     injection_score: float = 0.0
     masks: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -73,7 +74,8 @@ class DecisionRecord:
     cut: bool = False  # the answer was ended by us
     ended: str = ""  # "complete", "refused", "cut", "closed", "error", "relayed"
     findings: list[Finding] = field(default_factory=list)
-    not_inspected: list[str] = field(default_factory=list)
+    inspected: list[str] = field(default_factory=list)  # the scope of each text and call that a rule read
+    not_inspected: list[str] = field(default_factory=list)  # what none did, one entry each
     injection_score: float = 0.0
     request_bytes: int = 0
     response_bytes: int = 0

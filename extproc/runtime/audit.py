@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from extproc.chat import JsonPath
+from extproc.coverage import counted
 from extproc.policy.decision import DecisionRecord, Finding
 
 _log: Final = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ def audit_record(record: DecisionRecord, time: datetime) -> dict[str, Any]:
         "cut": record.cut,
         "findings": [_finding(finding) for finding in record.findings[:FINDINGS_MAX]],
         "findings_omitted": max(0, len(record.findings) - FINDINGS_MAX),
-        "not_inspected": list(dict.fromkeys(record.not_inspected)),
+        "inspected": counted(record.inspected),
+        "not_inspected": counted(record.not_inspected),
         "injection_score": round(record.injection_score, 4),
         "request_bytes": record.request_bytes,
         "response_bytes": record.response_bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counted
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -30,6 +31,7 @@ class Metrics:
         self._exchanges = counter("exchanges", "HTTP exchanges, by LLM API and what was done.", "dialect", "action")
         self._findings = counter("findings", "Findings, by policy rule and what it did.", "rule", "action")
         self._not_inspected = counter("not_inspected", "Content that no detector read.", "kind")
+        self._inspected = counter("inspected", "Texts and tool calls that rules read.", "scope")
         self._relayed = counter("relayed", "Exchanges passed on unread.", "why")
         self._misconfigured = counter("misconfigured", "Exchanges refused because the gateway hides bodies.", "why")
         self._failed = counter("streams_failed", "Streams broken off by us.", "why")
@@ -101,6 +103,8 @@ class Metrics:
         self._exchanges.labels(record.dialect or "none", record.action.name.lower()).inc()
         for finding in record.findings:
             self._findings.labels(finding.rule, "monitored" if finding.monitored else finding.action.name.lower()).inc()
+        for scope, count in Counted(record.inspected).items():
+            self._inspected.labels(scope).inc(count)
         for kind in record.not_inspected:
             self._not_inspected.labels(kind).inc()
             if record.ended == "relayed" and kind in _RELAYS:

@@ -46,7 +46,8 @@ def test_the_default_policy_redacts_secrets_in_every_part_of_an_answer(policy: C
 
 @pytest.mark.parametrize("request_line", ["POST /api/pull", "DELETE /api/delete", "GET /slots", "GET /"])
 def test_the_default_policy_keeps_everything_else_shut(policy: CompiledPolicy, request_line: str) -> None:
-    assert not policy.endpoint_allowed(*request_line.split(" "))
+    method, path = request_line.split(" ")
+    assert not policy.serves(method, path, path, named_only=True)
 
 
 def test_the_default_policy_is_the_default() -> None:

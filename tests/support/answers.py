@@ -118,5 +118,10 @@ class ToyJudge:
             return Decision(Action.REDACT, edits=(Edit((), "[X]"),))
         return Decision()
 
+    def unseen(self, kind: str) -> Decision:
+        if kind == "video":
+            return Decision(Action.DENY, denial=Denial("no", "not_inspected", "d"))
+        return Decision()
+
     def denial(self, finding: Finding) -> Denial:
         return Denial("no", finding.rule, "d")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from extproc.coverage import counted
 from extproc.messages import (
     Abort,
     Closed,
@@ -236,7 +237,8 @@ class Conversation:
                     "reason": record.reason,
                     "ended": record.ended,
                     "rules": rules,
-                    "not_inspected": sorted(set(record.not_inspected)),
+                    "inspected": counted(record.inspected),
+                    "not_inspected": counted(record.not_inspected),
                 }
             }
         )
