@@ -369,7 +369,7 @@ _RUNNING: Final = tuple(state for state in State if state is not State.OVER)
 TRANSITIONS: Final[Mapping[tuple[State, type], tuple[Handler, frozenset[State]]]] = MappingProxyType(
     dict(
         [
-            _row(_S.START, RequestHeaders, Session._on_request_headers, _S.GATHER, _S.RELAY),
+            _row(_S.START, RequestHeaders, Session._on_request_headers, _S.GATHER, _S.AWAIT, _S.RELAY),
             _row(_S.START, ResponseHeaders, Session._on_foreign_answer, _S.RELAY),
             _row(_S.START, Misconfigured, Session._on_misconfigured),
             _row(_S.GATHER, RequestBody, Session._on_request_body, _S.GATHER, _S.AWAIT),

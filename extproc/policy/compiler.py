@@ -15,9 +15,11 @@ from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES
 from extproc.detectors import DETECTORS
 from extproc.detectors.base import Detector, StreamDetector
 from extproc.policy.decision import Action
-from extproc.policy.document import LimitsDocument, PolicyDocument, RuleDocument
+from extproc.policy.document import LimitsDocument, ParameterDocument, PolicyDocument, RuleDocument
 from extproc.policy.models import ModelAllowlist, compile_models
+from extproc.policy.parameters import ParameterPolicy, ParameterRule, Treatment, compile_parameters
 from extproc.policy.tools import ToolPolicy, compile_tools
+from extproc.policy.unseen import compile_unseen
 
 Mode = Literal["enforce", "monitor"]
 RefusalStyle = Literal["error", "message"]
@@ -69,6 +71,7 @@ class CompiledPolicy:
 
     ``by_scope`` holds the rules of each scope, in the policy's order. ``unread`` holds, for each request scope, what
     does not read it, as the audit names it. ``restores_in`` allows the tools whose arguments get masked values back.
+    ``unseen``: what happens to each kind of content that no detector reads.
     """
 
     name: str
@@ -81,6 +84,8 @@ class CompiledPolicy:
     denied_endpoints: re.Pattern[str] | None
     aliases: Mapping[str, str]
     models: ModelAllowlist
+    parameters: ParameterPolicy
+    unseen: Mapping[str, Action]
     tools: ToolPolicy
     restores_in: ToolPolicy
     rules: tuple[Rule, ...]
@@ -91,7 +96,7 @@ class CompiledPolicy:
 
     @property
     def enforces(self) -> bool:
-        """Whether models, tools and limits are enforced. A rule has its own word, and endpoints always are."""
+        """Whether the controls are enforced. A rule has its own word, and endpoints always are."""
         return self.mode == "enforce"
 
     def canonical(self, path: str) -> str:
@@ -123,6 +128,8 @@ def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detector], 
         denied_endpoints=_endpoints(spec.endpoints.deny),
         aliases=MappingProxyType(dict(spec.endpoints.aliases)),
         models=compile_models(spec.models.allow, spec.models.pinned),
+        parameters=_parameters(spec.parameters, spec.on_unknown_parameter),
+        unseen=compile_unseen(spec.not_inspected.default, spec.not_inspected.model_dump()),
         tools=compile_tools(spec.tools.default, (tool.name for tool in spec.tools.allow)),
         restores_in=compile_tools("deny", spec.masking.restore_in_tools),
         rules=rules,
@@ -148,6 +155,18 @@ def _rule(rule: RuleDocument, detector: Detector, mode: Mode) -> Rule:
 
 def _limits(limits: LimitsDocument) -> Limits:
     return Limits(**limits.model_dump())
+
+
+def _parameters(named: Mapping[str, ParameterDocument], unknown: Treatment) -> ParameterPolicy:
+    rules = {
+        name: ParameterRule(said.action, _plain(said.max), _plain(said.min), said.max_items, said.over or "deny")
+        for name, said in named.items()
+    }
+    return compile_parameters(rules, unknown)
+
+
+def _plain(number: float | None) -> int | float | None:
+    return int(number) if number is not None and number.is_integer() else number
 
 
 def _endpoints(allow: Iterable[str]) -> re.Pattern[str] | None:

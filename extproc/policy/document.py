@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,17 +23,21 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES
 from extproc.detectors import DETECTORS
 from extproc.policy.models import BadName, check_entry
+from extproc.policy.parameters import CALLED, CANNOT_BE_STRIPPED
+from extproc.policy.unseen import UnseenAction
 
 _UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE: Final = re.compile(r"(\d{1,12})(B|KiB|MiB|GiB)?")
 _ENDPOINT: Final = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (?:/|(?:/[\w.~!$&'()*+,=:@-]+)+)", re.ASCII)
 _PATH: Final = re.compile(r"(?:/[\w.~!$&'()+,=:@-]+)+", re.ASCII)
+_PARAMETER: Final = r"[\w.:$/*?-]{1,128}"
 _ID: Final = r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"
 _PACK: Final = r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$"
 _OWASP: Final = r"^[A-Z]{2,5}[0-9]{2}:20[0-9]{2}$"
@@ -82,6 +86,14 @@ def _plain_path(value: str) -> str:
     return value
 
 
+def _parameter(value: str) -> str:
+    if re.fullmatch(_PARAMETER, value, re.ASCII) is None:
+        raise _wrong("a parameter is named by letters, digits and ._:$/-; * and ? stand for others")
+    if value in CALLED:
+        raise _wrong(f'policies call "{value}" "{CALLED[value]}", whatever the API')
+    return value
+
+
 def _model(value: str) -> str:
     try:
         check_entry(value)
@@ -100,7 +112,9 @@ Seconds = Annotated[float, Field(gt=0, le=86400)]
 Scope = Annotated[str, AfterValidator(_scope), WithJsonSchema({"type": "string", "enum": list(_SCOPES)})]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 PlainPath = Annotated[str, AfterValidator(_plain_path)]
+ParameterName = Annotated[str, AfterValidator(_parameter)]
 Model = Annotated[str, AfterValidator(_model)]
+Number = Annotated[float, Field(ge=-1e15, le=1e15)]
 Owasp = Annotated[str, Field(pattern=_OWASP)]
 ToolName = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -127,7 +141,9 @@ class LimitsDocument(_Strict):
     exchange_s: Annotated[Seconds, Field(description="a whole exchange")] = 1800.0
     idle_s: Annotated[Seconds, Field(description="no event from either side")] = 300.0
     json_depth: Annotated[int, Field(ge=4, le=512, description="nesting of a request body")] = 64
-    texts: Annotated[int, Field(ge=1, le=1_000_000, description="most separate texts in a request")] = 10_000
+    texts: Annotated[
+        int, Field(ge=1, le=1_000_000, description="most separate texts, and parameters, in a request")
+    ] = 10_000
     max_tokens: Annotated[int | None, Field(ge=1, description="largest output that may be asked for")] = None
     choices: Annotated[int | None, Field(ge=1, description="most answers to one request (n)")] = None
 
@@ -155,6 +171,70 @@ class ModelsDocument(_Strict):
     pinned: Annotated[
         bool, Field(description="refuse names without a tag and `:latest`, unless listed letter for letter")
     ] = True
+
+
+class ParameterDocument(_Strict):
+    """What happens to a parameter: a word alone stands for its ``action``; limits are for one that is allowed."""
+
+    action: Annotated[
+        Literal["allow", "deny", "strip"], Field(description="strip: take it out of the request, which goes on")
+    ] = "allow"
+    max: Annotated[Number | None, Field(description="largest number; a negative one is over it unless min is set")] = (
+        None
+    )
+    min: Annotated[Number | None, Field(description="smallest number")] = None
+    max_items: Annotated[int | None, Field(ge=0, description="most members of an object, or elements of an array")] = (
+        None
+    )
+    over: Annotated[
+        Literal["clamp", "deny", "strip"] | None,
+        Field(description="beyond a limit: bring it to the limit, refuse (the default), or take it out"),
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"action": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> Self:
+        numbers = self.max is not None or self.min is not None
+        if not self.model_fields_set:
+            raise _wrong("says nothing: allow, deny, strip, or a limit")
+        if self.action != "allow" and self.model_fields_set != {"action"}:
+            raise _wrong("limits are for a parameter that is allowed")
+        if numbers and self.max_items is not None:
+            raise _wrong("max and min are for numbers, max_items is for the rest: one or the other")
+        if self.over is not None and not numbers and self.max_items is None:
+            raise _wrong('"over" needs a limit: max, min or max_items')
+        if self.over == "clamp" and not numbers:
+            raise _wrong("only a number can be clamped: over max_items, deny or strip")
+        if self.max is not None and self.min is not None and self.min > self.max:
+            raise _wrong("min is larger than max")
+        return self
+
+
+Parameter = Annotated[
+    ParameterDocument,
+    WithJsonSchema(
+        {"anyOf": [{"enum": ["allow", "deny", "strip"]}, ParameterDocument.model_json_schema()]}, mode="validation"
+    ),
+]
+
+
+class NotInspectedDocument(_Strict):
+    """What happens to content that no detector can read, in requests and answers."""
+
+    default: Annotated[UnseenAction | None, Field(description="for all kinds that are not named here")] = None
+    image: UnseenAction | None = None
+    audio: UnseenAction | None = None
+    video: UnseenAction | None = None
+    file: Annotated[UnseenAction | None, Field(description="files as bytes or by id")] = None
+    tokens: Annotated[UnseenAction | None, Field(description="a text as token ids")] = None
+    history: Annotated[UnseenAction | None, Field(description="what the server remembers of earlier requests")] = None
+    encrypted: Annotated[UnseenAction | None, Field(description="reasoning that only its maker can read")] = None
+    embedding: Annotated[UnseenAction | None, Field(description="vectors")] = None
+    query: Annotated[UnseenAction | None, Field(description="the query of the request's target")] = None
 
 
 class ToolDocument(_Strict):
@@ -264,13 +344,28 @@ class SpecDocument(_Strict):
     on_unknown: Annotated[
         Literal["deny", "allow"], Field(description="a request that is neither a guarded API nor in endpoints.allow")
     ] = "deny"
+    on_unknown_parameter: Annotated[
+        Literal["deny", "strip", "allow"], Field(description="a parameter that its API does not have")
+    ] = "deny"
     limits: LimitsDocument = LimitsDocument()
     endpoints: EndpointsDocument = EndpointsDocument()
     models: ModelsDocument = ModelsDocument()
+    parameters: Annotated[
+        dict[ParameterName, Parameter], Field(description="by name or glob; all others that an API has are allowed")
+    ] = {}
+    not_inspected: NotInspectedDocument = NotInspectedDocument()
     tools: ToolsDocument = ToolsDocument()
     masking: MaskingDocument = MaskingDocument()
     rules: Annotated[list[RuleDocument], Field(description="in order; the strictest finding decides")] = []
     refusal: RefusalDocument = RefusalDocument()
+
+    @field_validator("parameters")
+    @classmethod
+    def _can_be_stripped(cls, value: dict[str, ParameterDocument]) -> dict[str, ParameterDocument]:
+        for name in CANNOT_BE_STRIPPED & value.keys():
+            if "strip" in (value[name].action, value[name].over):
+                raise _wrong(f'"{name}" cannot be taken out of a request: allow or deny it')
+        return value
 
 
 class PolicyDocument(_Strict):

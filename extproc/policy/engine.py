@@ -10,17 +10,20 @@ client reads. What is not enforced (a policy or rule in monitor mode) is found a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from extproc.chat import RESPONSE_SCOPES, ChatRequest, Denial, Edit, JsonPath, Text, ToolCall
+from extproc.chat import REMOVED, RESPONSE_SCOPES, ChatRequest, Denial, Edit, JsonPath, Text, ToolCall
 from extproc.detectors.base import NO_EXCHANGE, Exchange
 from extproc.dialects.base import Dialect
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision, Finding
 from extproc.policy.masking import NO_MASKS, Masks, restored_arguments
+from extproc.policy.parameters import Ruled, judge_parameters
 from extproc.policy.reading import ARGUMENTS, read, read_arguments, read_planted, read_texts, rewrite, stricter
+from extproc.policy.unseen import OWASP as UNSEEN_OWASP
+from extproc.policy.unseen import said
 
 _MODEL_OWASP: Final = ("LLM03:2025", "LLM04:2026")
 _TOOL_OWASP: Final = ("LLM06:2025", "LLM03:2026")
@@ -42,21 +45,26 @@ class _Outcome:
 
 
 def judge_request(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str) -> Decision:
-    """Judge a request: its model, its parameters, its tools, then every text by its scope.
+    """Judge a request: its model, its parameters, what cannot be read, its tools, then every text by its scope.
 
-    ``edits`` redact and mask texts and strip tools; a denied request has none. The tag of its placeholders follows from
-    ``decision_id``.
+    ``edits`` redact and mask texts, strip tools and parameters, and clamp parameters; a denied request has none. The
+    tag of its placeholders follows from ``decision_id``.
     """
     masks = Masks(decision_id)
     tools = _judge_tools(policy, request, dialect, decision_id)
-    texts = _remaining(request.texts, tools.edits)
+    parameters = _judge_parameters(policy, request, decision_id)
+    stripped = [edit for edit in parameters.edits if edit.value is REMOVED]
+    texts = _remaining(request.texts, (*tools.edits, *stripped))
     read_now, unread = texts[: policy.limits.texts], texts[policy.limits.texts :]
     reading, edits = read_texts(policy, request.document, read_now, masks)
     decision = _decide(
         (
             _judge_model(policy, request, decision_id),
             _judge_limits(policy, request, len(texts), decision_id),
+            parameters,
+            _judge_unseen(policy, dict.fromkeys(request.not_inspected), "user", decision_id),
             tools,
+            _judge_calls(policy, request.calls, decision_id),
             _Outcome(tuple(reading.findings), edits, _denial_of(policy, reading.findings, decision_id)),
         )
     )
@@ -64,6 +72,7 @@ def judge_request(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect
     skipped = [entry for scope in scopes for entry in policy.unread.get(scope, ())] + ["texts"] * bool(unread)
     return replace(
         decision,
+        inspected=tuple(text.scope for text in read_now if policy.by_scope[text.scope]),
         not_inspected=(*request.not_inspected, *skipped),
         injection_score=reading.score or 0.0,
         masks=masks.values() if decision.denial is None else NO_MASKS,
@@ -92,6 +101,7 @@ def _judge_limits(policy: CompiledPolicy, request: ChatRequest, texts: int, deci
         ("max_tokens", parameters.get("max_tokens", 0), limits.max_tokens),
         ("choices", parameters.get("choices", 0), limits.choices),
         ("texts", texts, limits.texts),
+        ("parameters", len(request.settings), limits.texts),
     )
     # A negative number asks for no limit at all (Ollama's num_predict).
     over = [(name, limit) for name, count, limit in asked if limit is not None and not 0 <= count <= limit]
@@ -101,6 +111,49 @@ def _judge_limits(policy: CompiledPolicy, request: ChatRequest, texts: int, deci
     message = "; ".join(f"{name} may be at most {limit}" for name, limit in over)
     denial = Denial(message, "limits", decision_id, policy.refusal_status, "limit_exceeded")
     return _Outcome(found, denial=denial if policy.enforces else None)
+
+
+def _judge_parameters(policy: CompiledPolicy, request: ChatRequest, decision_id: str) -> _Outcome:
+    ruled = judge_parameters(policy.parameters, request, policy.limits.texts)
+    if not ruled:
+        return _Outcome()
+    found = tuple(_parameter_finding(policy, each) for each in ruled)
+    if not policy.enforces:
+        return _Outcome(found)
+    refused = [each for each in ruled if each.edit is None]
+    if not refused:
+        return _Outcome(found, tuple(each.edit for each in ruled if each.edit is not None))
+    message = "; ".join(dict.fromkeys(map(_parameter_refused, refused[:8])))
+    denial = Denial(message, "parameters", decision_id, policy.refusal_status, "parameter_not_allowed")
+    return _Outcome(found, denial=denial)
+
+
+def _parameter_finding(policy: CompiledPolicy, ruled: Ruled) -> Finding:
+    action = Action.DENY if ruled.edit is None else Action.REDACT
+    parameter = ruled.parameter
+    # The name of one that no API has is the client's own words.
+    match = parameter.name if parameter.known else "unknown"
+    return _control_finding(policy, "parameters", match, "parameter", _LIMIT_OWASP, action, parameter.path)
+
+
+def _parameter_refused(ruled: Ruled) -> str:
+    name = ruled.parameter.name
+    return f'parameter "{name}" {ruled.why}' if _NAME.fullmatch(name) else f"a parameter {ruled.why}"
+
+
+def _judge_unseen(policy: CompiledPolicy, kinds: Iterable[str], scope: str, decision_id: str) -> _Outcome:
+    asked = [(kind, policy.unseen[kind]) for kind in kinds]
+    found = tuple(
+        _control_finding(policy, "not_inspected", kind, scope, UNSEEN_OWASP[kind], action)
+        for kind, action in asked
+        if action is not Action.ALLOW
+    )
+    refused = [kind for kind, action in asked if action is Action.DENY]
+    if not refused or not policy.enforces:
+        return _Outcome(found)
+    message = said(refused)
+    denial = Denial(message, "not_inspected", decision_id, policy.refusal_status, "content_not_inspected")
+    return _Outcome(found, denial=denial)
 
 
 def _judge_tools(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str) -> _Outcome:
@@ -119,6 +172,15 @@ def _judge_tools(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect,
     if edits:
         return _Outcome(found, edits)
     return _Outcome(found, denial=_tool_denial(policy, sorted(names), decision_id))
+
+
+def _judge_calls(policy: CompiledPolicy, calls: Sequence[ToolCall], decision_id: str) -> _Outcome:
+    """Tools that the request itself would run. There is nothing to strip: without its call it is no request."""
+    refused = [call.name for call in calls if not policy.tools.allows(call.name)]
+    if not refused:
+        return _Outcome()
+    found = tuple(_control_finding(policy, "tools", "tool_not_allowed", "parameter", _TOOL_OWASP) for _ in refused)
+    return _Outcome(found, denial=_tool_denial(policy, refused, decision_id) if policy.enforces else None)
 
 
 # ---- answers -----------------------------------------------------------------------------------------------------
@@ -150,6 +212,11 @@ def judge_call(
     edits = (Edit((), arguments),) if arguments != call.arguments else ()
     texts = _Outcome(tuple(reading.findings), edits, _denial_of(policy, reading.findings, decision_id))
     return _decide((tool, texts))
+
+
+def judge_unseen(policy: CompiledPolicy, kind: str, decision_id: str) -> Decision:
+    """Judge content of an answer that no detector can read, one of ``chat.UNSEEN``. There is nothing to edit."""
+    return _decide((_judge_unseen(policy, (kind,), "response.content", decision_id),))
 
 
 # ---- single texts --------------------------------------------------------------------------------------------------

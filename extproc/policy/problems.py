@@ -14,11 +14,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from extproc.chat import JsonPath
-from extproc.policy.document import PolicyDocument, RuleDocument, did_you_mean
+from extproc.dialects import dialect_for
+from extproc.policy.document import ParameterDocument, PolicyDocument, RuleDocument, did_you_mean
 from extproc.policy.models import admits_nothing
+from extproc.policy.parameters import NAMES, is_glob
 
 # Named in the design of the policy file, but not by this version.
 _LATER: Final = frozenset({"lock", "arguments", "when", "match"})
+_METHODS: Final = ("POST", "GET", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS")
 _SAID_BETTER: Final = {
     "missing": "is missing",
     "model_type": "must be a mapping",
@@ -52,6 +55,7 @@ def inspect(data: Any) -> tuple[PolicyDocument | None, list[Problem]]:
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         return None, [*(_problem(detail) for detail in details), *problems]
+    problems += _claimed_aliases(document)
     return (None if problems else document), problems
 
 
@@ -79,6 +83,14 @@ def warnings(document: PolicyDocument) -> list[Problem]:
     ]
     if spec.on_unknown == "allow":
         found.append(Problem(("spec", "on_unknown"), "every endpoint that is not guarded passes unread"))
+    if spec.on_unknown_parameter == "allow":
+        found.append(Problem(("spec", "on_unknown_parameter"), "parameters that nobody has judged reach the upstream"))
+    found += _parameter_warnings(spec.parameters)
+    found += [
+        Problem(("spec", "endpoints", "aliases", alias), f'"{path}" is no API that is guarded')
+        for alias, path in spec.endpoints.aliases.items()
+        if not _claimed(path)
+    ]
     if spec.tools.default == "allow":
         found.append(Problem(("spec", "tools", "default"), "every tool may be declared and called"))
     if "*" in spec.models.allow:
@@ -89,6 +101,27 @@ def warnings(document: PolicyDocument) -> list[Problem]:
         if admits_nothing(entry, spec.models.pinned)
     ]
     return found
+
+
+def _parameter_warnings(parameters: Mapping[str, ParameterDocument]) -> Iterator[Problem]:
+    for name, said in parameters.items():
+        where = ("spec", "parameters", name)
+        hint = "" if is_glob(name) or name in NAMES else did_you_mean(name, NAMES)
+        if hint:
+            yield Problem(where, f'no well-known parameter is called "{name}"{hint}')
+        if name == "*" and said.action == "allow":
+            yield Problem(where, "every parameter may be set, also those that are refused by default")
+
+
+def _claimed_aliases(document: PolicyDocument) -> Iterator[Problem]:
+    """An alias of a path that an API has would have it read as another."""
+    for alias in document.spec.endpoints.aliases:
+        if _claimed(alias):
+            yield Problem(("spec", "endpoints", "aliases", alias), f'"{alias}" is the path of an API that is guarded')
+
+
+def _claimed(path: str) -> bool:
+    return any(dialect_for(method, path) is not None for method in _METHODS)
 
 
 def _rules(data: Any) -> list[Any]:
@@ -109,6 +142,8 @@ def _same_ids(data: Any) -> Iterator[Problem]:
 
 def _problem(detail: ErrorDetails) -> Problem:
     where, kind = detail["loc"], detail["type"]
+    if where[-1:] == ("[key]",):
+        where = where[:-1]  # pydantic's word for the key of a mapping
     if kind == "extra_forbidden":
         return Problem(where, _unknown_field(where))
     context = detail.get("ctx", {})
@@ -129,7 +164,9 @@ def _fields_at(where: JsonPath) -> Mapping[str, Any]:
     """The fields that the schema has at a place."""
     model: Any = PolicyDocument
     for step in where:
-        if isinstance(step, str):
+        if get_origin(model) is dict:
+            model = get_args(get_args(model)[1])[0]
+        elif isinstance(step, str):
             annotation = model.model_fields[step].annotation
             model = get_args(annotation)[0] if get_origin(annotation) is list else annotation
     return cast("Mapping[str, Any]", model.model_fields)

@@ -188,10 +188,19 @@ def test_a_changed_request_arrives_whole(gate: Gateway, upstream: Upstream, mode
 def test_an_endpoint_that_is_let_through_unread_passes_both_ways(
     gate: Gateway, upstream: Upstream, mode: Modes
 ) -> None:
+    upstream.routes["GET /health"] = Answer(headers=JSON, pieces=(b'{"status": ', b'"ok"}'))
+    response = httpx.get(gate.url(mode) + "/health", timeout=30)
+    assert (response.status_code, response.content) == (200, b'{"status": "ok"}')
+    assert gate.record_of(response)["not_inspected"] == ["endpoint:1"]
+
+
+def test_a_list_that_the_policy_names_is_read(gate: Gateway, upstream: Upstream, mode: Modes) -> None:
     upstream.routes["GET /api/tags"] = Answer(headers=JSON, pieces=(b'{"models": ', b"[]}"))
     response = httpx.get(gate.url(mode) + "/api/tags", timeout=30)
     assert (response.status_code, response.content) == (200, b'{"models": []}')
-    assert gate.record_of(response)["not_inspected"] == ["endpoint"]
+    assert response.headers["x-sluicegate-coverage"] == "request=full, answer=full"
+    record = gate.record_of(response)
+    assert (record["inspected"], record["not_inspected"]) == (["response.body:1"], [])
 
 
 def test_an_error_page_of_the_upstream_passes(gate: Gateway, upstream: Upstream, mode: Modes) -> None:

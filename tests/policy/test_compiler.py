@@ -66,18 +66,60 @@ def test_an_endpoint_is_allowed_by_its_exact_method_and_path(request_line: str, 
     method, path = request_line.split(" ", 1)
     compiled = policy(endpoints={"allow": ["GET /v1/models", "GET /v1/models/*", "GET /api/tags"]})
 
-    assert compiled.endpoint_allowed(method, path) == allowed
+    assert compiled.serves(method, path, path, named_only=True) == allowed
+    assert compiled.serves(method, path, path, named_only=False)
 
 
-def test_no_endpoint_is_allowed_where_none_is_named() -> None:
-    assert not policy().endpoint_allowed("GET", "/")
+def test_no_endpoint_is_served_where_none_is_named() -> None:
+    assert not policy().serves("GET", "/", "/", named_only=True)
 
 
-def test_every_endpoint_is_allowed_where_the_unknown_is() -> None:
+def test_every_endpoint_is_served_where_the_unknown_is() -> None:
     compiled = policy(on_unknown="allow")
 
     assert compiled.on_unknown is Action.ALLOW
-    assert compiled.endpoint_allowed("POST", "/api/pull")
+    assert compiled.serves("POST", "/api/pull", "/api/pull", named_only=True)
+
+
+@pytest.mark.parametrize("more", [{}, {"on_unknown": "allow"}])
+@pytest.mark.parametrize("named_only", [True, False])
+def test_what_is_denied_is_not_served_whatever_else_allows_it(more: dict[str, Any], named_only: bool) -> None:
+    endpoints = {"allow": ["POST /api/chat"], "deny": ["POST /api/chat", "GET /v1/models/*"]}
+    compiled = policy(endpoints=endpoints, **more)
+
+    assert not compiled.serves("POST", "/api/chat", "/api/chat", named_only=named_only)
+    assert not compiled.serves("GET", "/v1/models/x", "/v1/models/x", named_only=named_only)
+    assert compiled.serves("GET", "/api/chat", "/api/chat", named_only=False)
+
+
+def test_an_alias_stands_for_its_path_and_no_other() -> None:
+    compiled = policy(endpoints={"aliases": {"/chat": "/v1/chat/completions", "/v1/chat": "/x"}})
+
+    assert compiled.canonical("/chat") == "/v1/chat/completions"
+    assert compiled.canonical("/chat/") == "/chat/"
+    assert compiled.canonical("/x") == "/x"
+
+
+@pytest.mark.parametrize("entry", ["POST /chat", "POST /v1/chat/completions"])
+def test_an_alias_is_denied_by_its_own_name_and_by_that_of_its_path(entry: str) -> None:
+    endpoints = {"aliases": {"/chat": "/v1/chat/completions"}, "deny": [entry]}
+    compiled = policy(endpoints=endpoints)
+
+    assert not compiled.serves("POST", "/chat", "/v1/chat/completions", named_only=False)
+
+
+@pytest.mark.parametrize("entry", ["GET /models", "GET /v1/models"])
+def test_an_alias_of_what_must_be_named_is_served_under_either_name(entry: str) -> None:
+    compiled = policy(endpoints={"aliases": {"/models": "/v1/models"}, "allow": [entry]})
+
+    assert compiled.serves("GET", "/models", "/v1/models", named_only=True)
+
+
+def test_a_limit_is_a_whole_number_where_it_was_written_as_one() -> None:
+    compiled = policy(parameters={"a": {"max": 4096}, "b": {"max": 0.5, "min": 0.0}})
+    a, b = (compiled.parameters.rule(name, known=True) for name in "ab")
+
+    assert (repr(a.most), repr(b.most), repr(b.least)) == ("4096", "0.5", "0")
 
 
 def test_the_audit_names_what_no_rule_reads() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jsonschema
@@ -151,3 +152,87 @@ def test_the_exported_schema_knows_a_good_policy_from_a_bad_one() -> None:
     assert not validator.is_valid(document(rules=[rule("a", scope=["usr"])]))
     assert not validator.is_valid(document(rules=[rule("a", detector="secret")]))
     assert not validator.is_valid(document(limts={}))
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/a", "/openai/v1/models/gpt-4o:x"])
+def test_an_alias_is_a_plain_path_for_a_plain_path(path: str) -> None:
+    aliases = {path + "x": path}
+    assert PolicyDocument.model_validate(document(endpoints={"aliases": aliases})).spec.endpoints.aliases == aliases
+
+
+@pytest.mark.parametrize("path", ["v1", "/", "//a", "/a/", "/a?b", "/a%2fb", "/a/../b", "/./a", "/a;b", "GET /a", "/*"])
+def test_other_aliases_are_problems(path: str) -> None:
+    places = [
+        only_problem(endpoints={"aliases": {"/free": path}})[0],
+        only_problem(endpoints={"aliases": {path: "/v1/chat/completions"}})[0],
+    ]
+    assert places == [("spec", "endpoints", "aliases", "/free"), ("spec", "endpoints", "aliases", path)]
+
+
+def test_a_parameter_has_a_short_form() -> None:
+    spec = PolicyDocument.model_validate(document(parameters={"a": "deny", "b": {"action": "deny"}})).spec
+
+    assert spec.parameters["a"] == spec.parameters["b"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"max_tokens": {"max": 4096, "over": "clamp"}, "guided_*": "strip", "options.*": "allow", "a?": "deny"},
+        {"temperature": {"min": 0, "max": 1.5}, "logit_bias": {"max_items": 0, "over": "strip"}},
+        {"unknown_role": "allow", "_debug_render_only": "deny", "*": "deny"},
+    ],
+)
+def test_parameters_go_by_name_or_glob(parameters: dict[str, Any]) -> None:
+    assert set(PolicyDocument.model_validate(document(parameters=parameters)).spec.parameters) == set(parameters)
+    jsonschema.validate(document(parameters=parameters), json.loads(json_schema()))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("refuse", "must be 'allow', 'deny' or 'strip'"),
+        ({}, "says nothing: allow, deny, strip, or a limit"),
+        ({"action": "deny", "max": 1}, "limits are for a parameter that is allowed"),
+        ({"action": "strip", "over": "deny"}, "limits are for a parameter that is allowed"),
+        ({"max": 1, "max_items": 1}, "max and min are for numbers, max_items is for the rest: one or the other"),
+        ({"over": "deny"}, '"over" needs a limit: max, min or max_items'),
+        ({"max_items": 1, "over": "clamp"}, "only a number can be clamped: over max_items, deny or strip"),
+        ({"max": 1, "min": 2}, "min is larger than max"),
+        ({"max": "4096"}, "must be a valid number"),
+        ({"max": 1, "ovr": "deny"}, 'unknown field "ovr"; did you mean "over"?'),
+        (["deny"], "must be a mapping"),
+        (True, "must be a mapping"),
+    ],
+)  # fmt: skip
+def test_what_a_parameter_cannot_be_told(said: Any, message: str) -> None:
+    where, problem = only_problem(parameters={"a": said})
+
+    assert (where[:3], problem) == (("spec", "parameters", "a"), message)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "[ab]", "a\n", "ä", "x" * 129])
+def test_a_parameter_is_called_by_a_plain_name(name: str) -> None:
+    assert only_problem(parameters={name: "deny"})[0] == ("spec", "parameters", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "called"), [("n", "choices"), ("n_predict", "max_tokens"), ("options.num_ctx", "num_ctx")]
+)
+def test_an_apis_own_name_for_a_parameter_is_a_problem_that_says_what_it_is_called(name: str, called: str) -> None:
+    assert only_problem(parameters={name: "deny"})[1] == f'policies call "{name}" "{called}", whatever the API'
+
+
+@pytest.mark.parametrize("said", ["strip", {"max": 1, "over": "strip"}])
+def test_a_role_cannot_be_taken_out(said: Any) -> None:
+    assert only_problem(parameters={"unknown_role": said})[1] == (
+        '"unknown_role" cannot be taken out of a request: allow or deny it'
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "where"),
+    [({"image": "strip"}, "image"), ({"images": "deny"}, "images"), ({"default": True}, "default")],
+)
+def test_content_that_cannot_be_read_is_allowed_flagged_or_denied(said: dict[str, Any], where: str) -> None:
+    assert only_problem(not_inspected=said)[0] == ("spec", "not_inspected", where)

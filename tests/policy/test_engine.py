@@ -117,6 +117,41 @@ def test_a_tool_that_cannot_be_stripped_is_denied() -> None:
     assert judge(policy(), tools=TOOLS, can_strip=False).action is Action.DENY
 
 
+@pytest.mark.parametrize("default", ["strip", "deny"])
+def test_a_request_that_runs_a_tool_is_held_to_the_tools_that_are_allowed(default: str) -> None:
+    compiled = policy(tools={"default": default, "allow": [{"name": "a"}]})
+    allowed = judge(compiled, calls=(ToolCall("a", "{}"),))
+    refused = judge(compiled, calls=(ToolCall("a", "{}"), ToolCall("b", "{}")))
+
+    assert (allowed.denial, allowed.findings) == (None, ())
+    assert refused.denial is not None
+    assert (refused.denial.code, refused.denial.rule) == ("tool_not_allowed", "tools")
+    assert refused.denial.message == 'these tools are not allowed: "b"'
+    assert [(found.rule, found.match) for found in refused.findings] == [("tools", "tool_not_allowed")]
+    assert refused.findings[0].owasp == ("LLM06:2025", "LLM03:2026")
+
+
+def test_a_tool_that_a_request_runs_is_only_noted_by_a_policy_that_monitors() -> None:
+    decision = judge(policy(mode="monitor"), calls=(ToolCall("b", "{}"),))
+
+    assert (decision.denial, [found.monitored for found in decision.findings]) == (None, [True])
+
+
+def test_the_name_of_such_a_tool_is_not_repeated_where_it_may_be_more() -> None:
+    decision = judge(policy(), calls=(ToolCall("b\nsecret", "{}"),))
+
+    assert decision.denial is not None
+    assert decision.denial.message == "a tool is not allowed"
+
+
+def test_every_tool_may_be_run_where_the_policy_allows_all() -> None:
+    assert judge(policy(tools={"default": "allow"}), calls=(ToolCall("b", "{}"),)).denial is None
+
+
+def test_a_request_without_a_model_needs_none() -> None:
+    assert judge(policy(), model="", names_model=False).denial is None
+
+
 def test_a_denial_does_not_repeat_what_may_be_more_than_a_name() -> None:
     decision = judge(policy(tools={"default": "deny"}), tools=(ToolDefinition("a\nb secret", ("tools", 0)),))
 

@@ -92,7 +92,23 @@ plain = st.recursive(
 )
 
 
-@given(plain, st.sampled_from(["spec", "rules", "models", "tools", "limits", "metadata", "refusal", "endpoints"]))
+@given(
+    plain,
+    st.sampled_from(
+        [
+            "spec",
+            "rules",
+            "models",
+            "tools",
+            "limits",
+            "metadata",
+            "refusal",
+            "endpoints",
+            "parameters",
+            "not_inspected",
+        ]
+    ),
+)
 def test_no_data_makes_the_inspection_fail(value: Any, field: str) -> None:
     data = document(**{field: value}) if field not in ("spec", "metadata") else document() | {field: value}
     found, problems = inspect(data)
@@ -156,3 +172,49 @@ def test_a_pattern_that_admits_nothing_is_a_warning(entry: str, pinned: bool, wa
     found = warnings(PolicyDocument.model_validate(document(models=models)))
 
     assert [place(problem.where) for problem in found] == ["spec.models.allow[1]"] * warned
+
+
+def warned(**spec: Any) -> dict[str, str]:
+    found, problems = inspect(document(**spec))
+    assert found is not None, problems
+    return {place(problem.where): problem.message for problem in warnings(found)}
+
+
+@pytest.mark.parametrize("alias", ["/v1/chat/completions", "/api/chat"])
+def test_an_alias_may_not_take_the_path_of_an_api(alias: str) -> None:
+    problems = said(document(endpoints={"aliases": {alias: "/api/generate"}}))
+
+    assert problems == {f"spec.endpoints.aliases.{alias}": f'"{alias}" is the path of an API that is guarded'}
+
+
+def test_an_alias_that_leads_to_no_api_is_a_warning() -> None:
+    aliases = {"/chat": "/v1/chat/completions", "/other": "/nowhere", "/again": "/chat"}
+
+    assert warned(endpoints={"aliases": aliases}) == {
+        "spec.endpoints.aliases./other": '"/nowhere" is no API that is guarded',
+        "spec.endpoints.aliases./again": '"/chat" is no API that is guarded',
+    }
+
+
+def test_a_parameters_name_that_is_nearly_a_known_one_is_a_warning() -> None:
+    parameters = {"max_token": "deny", "temperature": "deny", "our_own": "allow", "chat_templat*": "deny"}
+
+    assert warned(parameters=parameters) == {
+        "spec.parameters.max_token": 'no well-known parameter is called "max_token"; did you mean "max_tokens"?'
+    }
+
+
+def test_to_allow_every_parameter_is_a_warning() -> None:
+    assert warned(on_unknown_parameter="allow", parameters={"*": "allow"}) == {
+        "spec.on_unknown_parameter": "parameters that nobody has judged reach the upstream",
+        "spec.parameters.*": "every parameter may be set, also those that are refused by default",
+    }
+    assert warned(parameters={"*": "deny", "guided_*": "allow"}) == {}
+
+
+def test_the_fields_of_a_section_in_a_mapping_are_known() -> None:
+    assert said(document(parameters={"a": {"maxx": 1}, "b": {"max_item": 1}}, not_inspected={"imgae": "deny"})) == {
+        "spec.parameters.a.maxx": 'unknown field "maxx"; did you mean "max"?',
+        "spec.parameters.b.max_item": 'unknown field "max_item"; did you mean "max_items"?',
+        "spec.not_inspected.imgae": 'unknown field "imgae"; did you mean "image"?',
+    }

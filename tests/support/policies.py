@@ -24,7 +24,7 @@ def policy(**spec: Any) -> str:
     document["spec"] |= {
         "models": {"allow": [MODEL], "pinned": True},
         "tools": {"default": "strip", "allow": [{"name": "get_weather"}]},
-        "endpoints": {"allow": ["GET /api/tags", "GET /api/version", "GET /v1/models"]},
+        "endpoints": {"allow": ["GET /api/tags", "GET /api/version", "GET /v1/models", "GET /health"]},
         **spec,
     }
     return yaml.safe_dump(document, sort_keys=False)
