@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: help setup demo test check fmt bench bench-redaction eval-secrets protos docs
+.PHONY: help setup demo test check fmt bench bench-redaction eval-secrets surfaces fuzz protos docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -44,6 +44,12 @@ bench-redaction: setup ## what redaction costs and holds back, beside its goals
 
 eval-secrets: setup ## what the secrets pack finds and what it takes for one, on the development corpora
 	$(BIN)/python -m tests.eval.secrets
+
+surfaces: setup ## what becomes of a secret and of an injection in every place of every API; writes docs/surfaces.md
+	$(BIN)/python -m tests.surfaces --write
+
+fuzz: setup ## damaged requests and answers for every dialect, so long each: make fuzz MINUTES=10 ONLY=openai.chat
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(if $(ONLY),--only $(ONLY))
 
 protos: setup ## generate the protobuf messages from protos/
 	bash protos/generate.sh

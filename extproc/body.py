@@ -77,6 +77,7 @@ class _Text:
     alone: frozenset[Channel | None]
     fed: int = 0
     final: bool = False
+    again: bool = False  # it says once more what was said before
     waiting: deque[_Placement] = field(default_factory=deque)
 
 
@@ -209,7 +210,7 @@ class BodyFilter:
         if delta.alone:
             self._take_alone_text(held, index, delta)
             return
-        text = self._text_of(delta.channel)
+        text = self._text_of(delta.channel, again=delta.again)
         if text.scan is None:
             return
         if text.final:
@@ -232,11 +233,11 @@ class BodyFilter:
         held.texts += 1
         self._apply(text, scan, scan.feed(delta.text, True), again=delta.again)
 
-    def _text_of(self, channel: Channel) -> _Text:
+    def _text_of(self, channel: Channel, *, again: bool = False) -> _Text:
         text = self._texts.get(channel)
         if text is None:
             choice = self._choice_of(_choice(channel))
-            text = _Text(self._open(channel), choice, frozenset({channel}))
+            text = _Text(self._open(channel, again=again), choice, frozenset({channel}), again=again)
             self._texts[channel] = choice.texts[channel] = text
         return text
 
@@ -288,7 +289,7 @@ class BodyFilter:
         for redaction in redactions:
             found = redaction.finding
             if found is not None:
-                self.notes.found(found, again=again)
+                self.notes.found(found, again=again or text.again)
                 if found.action is Action.DENY and not found.monitored:
                     self._settle(text, redaction.start)
                     raise _Cut(self._judge.denial(found))

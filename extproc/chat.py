@@ -56,7 +56,8 @@ REQUEST_SCOPES: Final = (
     "tool_result",  # what a tool returned: role tool / function
     "tool_definition",  # names, descriptions and schemas of declared tools
     "document",  # files, citations, retrieved text in a place of its own
-    "parameter",  # response_format schemas, prediction, suffix ... (stop strings never reach a prompt: not read)
+    "parameter",  # response_format schemas, prediction, suffix ...
+    "steering",  # stop strings and the patterns of an answer's schema: they reach the upstream, but no prompt
 )
 RESPONSE_SCOPES: Final = (
     "response.content",
@@ -206,7 +207,8 @@ class TextDelta(NamedTuple):
 
     ``alone``: the text is whole. It has a scan of its own that ends with it, and neither goes on from the channel
     nor is gone on with. Where it says once more what was said before (``response.completed``) it is also ``again``: it
-    is edited as the first time, and what was found then is not counted twice.
+    is edited as the first time, and what was found then is not counted twice. So are the pieces of a text that is said
+    once more in pieces, on a channel of its own.
     """
 
     channel: Channel

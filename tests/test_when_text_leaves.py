@@ -41,8 +41,8 @@ def spoken(content: str, **members: Any) -> bytes:
 
 def answering(path: str = PATH, headers: Headers = SSE) -> Session:
     exchange = session()
-    body = {"prompt": "hello"} if path == "/api/generate" else {}
-    asked(exchange, chat(stream=True, **body), path)
+    generation = json.dumps({"model": MODEL, "prompt": "hello", "stream": True}).encode()
+    asked(exchange, generation if path == "/api/generate" else chat(stream=True), path)
     exchange.receive(ResponseHeaders(headers))
     return exchange
 

@@ -14,16 +14,38 @@ from functools import partial
 from itertools import chain
 from typing import Final
 
-from extproc.chat import CallDelta, Channel, Denial, Edit, Frame, Json, JsonPath, Malformed, Step, TextDelta
+from extproc.chat import CallDelta, Denial, Edit, Frame, Json, JsonPath, Malformed, Step, TextDelta
 from extproc.dialects.members import Members
+from extproc.dialects.tokens import copy_of, logprobs, token_ids
 from extproc.dialects.untrusted import Found, strings
 from extproc.framing import BodyFramer, replace_event_data, replace_line
 from extproc.strict_json import apply, dump, read_answer
 
+__all__ = [
+    "IDENTIFIER",
+    "BodyDecoder",
+    "Render",
+    "aside",
+    "body_text",
+    "call",
+    "copies",
+    "copy_of",
+    "event_render",
+    "figures",
+    "identifiers",
+    "labels",
+    "line_render",
+    "listed_call",
+    "logprobs",
+    "media_type",
+    "plain_frame",
+    "spoken",
+    "token_ids",
+    "unknown_members",
+]
+
 _CALL: Final = frozenset({"index", "id", "type", "function", "custom"})
 _CALLED: Final = frozenset({"index", "name"})
-# The text so far in a form that no detector reads: vLLM's and llama.cpp's token ids, and a log of the whole exchange.
-_TOKENS: Final = frozenset({"token_ids", "prompt_token_ids", "tokens", "__verbose"})
 
 Render = Callable[[Sequence[Edit]], bytes]
 
@@ -32,6 +54,9 @@ _LIKE_JSON: Final = re.compile(rb'(?:\A(?:\xef\xbb\xbf)?|[\r\n])(?:data:)?[ \t]*
 
 # What a name, an id or a reason looks like, and too short for a secret. Whatever does not is read as text.
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.:-]{0,16}")
+# What servers put into ids, model names, time stamps and padding: one word.
+IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{0,256}")
+_FIGURE: Final = re.compile(r"[a-z0-9_]{0,48}")
 
 
 def media_type(content_type: str) -> str:
@@ -123,6 +148,27 @@ def labels(members: Members, names: Sequence[str], path: JsonPath, choice: int) 
             yield from body_text(value, (*path, name), aside(choice))
 
 
+def identifiers(members: Members, names: Sequence[str], path: JsonPath, choice: int) -> Iterator[TextDelta]:
+    """The members that identify an answer or its model, as texts of their own if they do not look like it.
+
+    They stand in every frame, so what a server makes of them may not keep its frames waiting.
+    """
+    for name in names:
+        value = members.get(name)
+        if isinstance(value, str):
+            if not IDENTIFIER.fullmatch(value):
+                yield TextDelta((aside(choice), "body"), value, (*path, name), alone=True)
+        elif isinstance(value, list | dict):
+            yield from body_text(value, (*path, name), aside(choice))
+
+
+def figures(value: Json, path: JsonPath, choice: int) -> Iterator[TextDelta]:
+    """What a member that counts (usage, timings) says in words: keys and strings that do not look like its own."""
+    for found in strings(value, path):
+        if not all(map(_FIGURE.fullmatch, found.text.split("\n"))):
+            yield TextDelta((aside(choice), "body"), found.text, found.path, alone=True)
+
+
 def unknown_members(
     members: Members, known: frozenset[str], path: JsonPath, choice: int, *, pieces: bool = False
 ) -> Iterator[TextDelta]:
@@ -139,27 +185,6 @@ def unknown_members(
     yield from token_ids(unknown, path, choice)
 
 
-def token_ids(members: Members, path: JsonPath, choice: int) -> Iterator[TextDelta]:
-    """The members that say a text in token ids: nothing to read, but copies of what the choice says."""
-    for name, value in members.items():
-        if (value and name in _TOKENS) or _holds_integers(value):
-            yield copy_of((~aside(choice), "logprobs"), (*path, name))
-
-
-def _holds_integers(value: Json) -> bool:
-    """Whether there is an array of integers in a value, at any depth."""
-    stack = [value]
-    while stack:
-        current = stack.pop()
-        if isinstance(current, list):
-            if any(type(element) is int for element in current):
-                return True
-            stack += current
-        elif isinstance(current, dict):
-            stack += current.values()
-    return False
-
-
 def copies(deltas: Sequence[TextDelta]) -> list[TextDelta]:
     """The nodes among unknown members that repeat a text which the same frame says where it is known."""
     if all(delta.channel[0] >= 0 for delta in deltas):
@@ -170,32 +195,6 @@ def copies(deltas: Sequence[TextDelta]) -> list[TextDelta]:
         for delta in deltas
         if delta.channel[0] < 0 and delta.text in said
     ]
-
-
-def logprobs(choice: int, node: Json, path: JsonPath) -> Iterator[TextDelta]:
-    """The chosen tokens of a logprobs node, joined. The node says them in more forms, so it goes as a whole.
-
-    Tokens can be mere ids; the text is empty then, but the node is still known as a copy.
-    """
-    if node is not None:
-        yield copy_of((choice, "logprobs"), path, "".join(_tokens(node)))
-
-
-def copy_of(channel: Channel, path: JsonPath, text: str = "") -> TextDelta:
-    """A node that repeats what the choice says: it leaves only as long as the original is not edited."""
-    return TextDelta(channel, text, path, drop=True)
-
-
-def _tokens(node: Json) -> Iterator[str]:
-    if isinstance(node, list):
-        for entry in node:
-            token = entry.get("token") if isinstance(entry, dict) else entry
-            if isinstance(token, str):
-                yield token
-    elif isinstance(node, dict):
-        for name, entries in node.items():
-            if name != "top_logprobs":
-                yield from _tokens(entries)
 
 
 def listed_call(
@@ -216,7 +215,8 @@ def listed_call(
     identity = entry.get("id")
     if isinstance(identity, str) and identity:
         piece = replace(piece, id=identity)
-    return piece, chain(texts, labels(entry, ("id", "type"), path, choice), unknown_members(entry, _CALL, path, choice))
+    beside = labels(entry, ("id", "type", "index"), path, choice)
+    return piece, chain(texts, beside, unknown_members(entry, _CALL, path, choice))
 
 
 def call(
@@ -238,7 +238,8 @@ def call(
     if not isinstance(name, str | None) or not isinstance(value, str | None):
         raise Malformed("the answer has a tool call whose name or arguments cannot be read")
     piece = CallDelta(choice, index, name or "", value or "", (*path, arguments), whole, structured)
-    return piece, unknown_members(function, _CALLED | {arguments}, path, choice)
+    beside = labels(function, ("index",), path, choice)
+    return piece, chain(beside, unknown_members(function, _CALLED | {arguments}, path, choice))
 
 
 # ---- bodies in no dialect ----------------------------------------------------------------------------------------

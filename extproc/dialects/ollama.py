@@ -5,16 +5,18 @@ Ollama reads JSON with Go's decoder, which folds the case of keys: what the shap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from extproc.chat import ChatRequest, Denial, Edit, Malformed, RequestHead, ToolDefinition
+from extproc.chat import ChatRequest, Denial, Edit, JsonPath, Malformed, Parameter, RequestHead, ToolDefinition
 from extproc.dialects.answers import BodyDecoder, media_type
 from extproc.dialects.base import Decoder
 from extproc.dialects.members import Members, fields, flag, largest, object_, objects, required_string, string
 from extproc.dialects.ollama_lines import LinesDecoder, answer_head, streamed_answer, whole_answer
+from extproc.dialects.settings import Names, named, read_settings
 from extproc.dialects.tools import declared_tools, removal
-from extproc.dialects.untrusted import Untrusted
+from extproc.dialects.turns import turn_settings
+from extproc.dialects.untrusted import Untrusted, is_base64
 from extproc.messages import HttpReply
 from extproc.strict_json import JsonLimits, Shape, dump, read
 
@@ -23,24 +25,43 @@ _MESSAGE: Final = fields(
     *("role", "content", "thinking", "images", "tool_name", "tool_call_id"), tool_calls=Shape(each=_CALL)
 )
 _FUNCTION: Final = fields("name", "description", parameters=fields("type", "required", "properties", "items", "$defs"))
-_OPTIONS: Final = fields(
-    *("num_predict", "num_ctx", "num_keep", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "seed"),
-    *("stop", "temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_last_n", "repeat_penalty"),
-    *("presence_penalty", "frequency_penalty"),
+_OPTION_NAMES: Final = (
+    *("num_ctx", "num_keep", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "seed", "stop"),
+    *("temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_last_n", "repeat_penalty"),
+    *("presence_penalty", "frequency_penalty", "draft_num_predict"),
+    # of older versions
+    *("tfs_z", "mirostat", "mirostat_tau", "mirostat_eta", "penalize_newline", "numa", "low_vram", "f16_kv"),
+    *("vocab_only", "use_mlock", "logits_all"),
 )
-_SHARED: Final = (
-    *("model", "stream", "format", "keep_alive", "think", "truncate", "shift", "logprobs", "top_logprobs"),
-    "_debug_render_only",
-)
+OPTIONS: Final = fields("num_predict", *_OPTION_NAMES)
+OPTION_SETTINGS: Final[Names] = {
+    "options.num_predict": "max_tokens",
+    **{f"options.{name}": name for name in _OPTION_NAMES},
+}
+"""``options``, which all requests that run a model have: its shape, and what policies call what is in it."""
+
+_KNOWN: Final[Names] = {
+    **OPTION_SETTINGS,
+    **named(
+        *("stream", "keep_alive", "truncate", "shift", "logprobs", "top_logprobs", "_debug_render_only"),
+        format="response_format",
+        think="thinking",
+    ),
+}
+_GENERATE_KNOWN: Final[Names] = {**_KNOWN, **named("raw", "template", "suffix", "width", "height", "steps")}
+_SHARED: Final = ("model", *(name for name in _KNOWN if "." not in name))
 _CHAT: Final = fields(
     *_SHARED,
     messages=Shape(each=_MESSAGE),
     tools=Shape(each=fields("type", "items", function=_FUNCTION)),
-    options=_OPTIONS,
+    options=OPTIONS,
 )
 _GENERATE: Final = fields(
-    *_SHARED, *("prompt", "suffix", "system", "template", "context", "raw", "images"), options=_OPTIONS
+    *_SHARED,
+    *("prompt", "suffix", "system", "template", "context", "raw", "images", "width", "height", "steps"),
+    options=OPTIONS,
 )
+_ROLES: Final = frozenset({"system", "user", "assistant", "tool"})
 _PROMPTS: Final = {"prompt": "user", "suffix": "parameter", "system": "system", "template": "system"}
 
 
@@ -78,7 +99,9 @@ class _Ollama:
             return HttpReply(200, whole_answer(head, denial.message, chat=self._chat))
         return HttpReply(200, streamed_answer(head, denial.message, chat=self._chat), "application/x-ndjson")
 
-    def _request(self, document: Members, untrusted: Untrusted, tools: list[ToolDefinition]) -> ChatRequest:
+    def _request(
+        self, document: Members, untrusted: Untrusted, tools: list[ToolDefinition], settings: Iterable[Parameter]
+    ) -> ChatRequest:
         return ChatRequest(
             dialect=self.name,
             model=required_string(document, "model"),
@@ -88,6 +111,7 @@ class _Ollama:
             tools=tuple(tools),
             parameters=_parameters(document),
             not_inspected=tuple(untrusted.not_inspected),
+            settings=tuple(settings),
         )
 
 
@@ -102,13 +126,15 @@ class OllamaChat(_Ollama):
         """Read a request body strictly. One without messages is Ollama's way to load a model."""
         document = read(body, _CHAT, limits)
         untrusted = Untrusted()
-        for index, message in enumerate(objects(document, "messages")):
+        messages = objects(document, "messages")
+        for index, message in enumerate(messages):
             _read_message(message, index, untrusted)
         tools = declared_tools(document, untrusted)
         for name, value in document.items():
             if name not in ("model", "messages", "tools"):
                 untrusted.parameter(name, value)
-        return self._request(document, untrusted, tools)
+        settings = read_settings(document, _KNOWN, ("model", "messages", "tools"))
+        return self._request(document, untrusted, tools, (*settings, *turn_settings(messages, _ROLES)))
 
 
 class OllamaGenerate(_Ollama):
@@ -126,13 +152,15 @@ class OllamaGenerate(_Ollama):
             if name in _PROMPTS:
                 untrusted.add(_PROMPTS[name], string(document, name) or "", (name,))
             elif name == "images":
-                _read_images(document, untrusted)
+                _read_images(document, (name,), untrusted)
             elif name == "context":
-                untrusted.not_inspected += ["tokens"] if value else []
+                if value:
+                    untrusted.media("tokens", value, (name,))
             elif name != "model":
                 untrusted.parameter(name, value)
         flag(document, "raw")
-        return self._request(document, untrusted, [])
+        settings = read_settings(document, _GENERATE_KNOWN, ("model", "prompt", "system", "images", "context"))
+        return self._request(document, untrusted, [], settings)
 
 
 def error(denial: Denial) -> bytes:
@@ -149,20 +177,24 @@ def _read_message(message: Members, index: int, untrusted: Untrusted) -> None:
         if name == "content":
             untrusted.add(scope, string(message, name) or "", path, index)
         elif name == "images":
-            _read_images(message, untrusted)
+            _read_images(message, path, untrusted, index)
         elif name == "tool_calls":
             untrusted.walk("assistant", value, path, index, keys=True)
         elif name != "role":
             untrusted.walk(scope, value, path, index, keys=True)
 
 
-def _read_images(members: Members, untrusted: Untrusted) -> None:
+def _read_images(members: Members, path: JsonPath, untrusted: Untrusted, message: int = -1) -> None:
     images = members["images"]
     if images is None:
         return
     if not isinstance(images, list):
         raise Malformed("'images' must be an array")
-    untrusted.not_inspected += ["image"] * len(images)
+    for index, image in enumerate(images):
+        # Data goes without saying; what is none could be an address, as other APIs have it.
+        untrusted.media(
+            "image", None if isinstance(image, str) and is_base64(image) else image, (*path, index), message
+        )
 
 
 def _parameters(document: Members) -> Mapping[str, int]:

@@ -13,8 +13,10 @@ from typing import Final
 from extproc.chat import CallDelta, ChatRequest, Denial, Frame, Json, JsonPath, Malformed, Step, TextDelta
 from extproc.dialects.answers import (
     aside,
+    body_text,
     copies,
     copy_of,
+    identifiers,
     labels,
     line_render,
     listed_call,
@@ -115,13 +117,15 @@ class LinesDecoder:
         chatted = self._read_speaker(speech, message, "content", ("message",), own if self._chat else foreign)
         if generated and chatted and self.streams:
             raise Malformed("the answer has a line with both a 'response' and a 'message'")
-        speech.deltas += labels(line, ("done_reason",), (), 0)
+        speech.deltas += identifiers(line, _HEAD, (), 0)
+        speech.deltas += labels(line, ("done_reason", "done"), (), 0)
         speech.deltas += labels(message, ("role",), ("message",), 0)
         speech.deltas += unknown_members(line, _LINE, (), 0, pieces=self.streams)
         speech.deltas += unknown_members(message, _MESSAGE, ("message",), 0, pieces=self.streams)
         speech.deltas += logprobs(0, line.get("logprobs"), ("logprobs",))
         if "context" in line:
             speech.deltas.append(copy_of((0, "logprobs"), ("context",)))
+            speech.deltas += body_text(line["context"], ("context",), foreign)
         speech.deltas += copies(speech.deltas)
         return speech
 

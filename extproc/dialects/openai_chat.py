@@ -23,16 +23,19 @@ from extproc.dialects.members import (
     string,
 )
 from extproc.dialects.openai_chunks import ChatDecoder, answer_head, streamed_answer, whole_answer
+from extproc.dialects.server_settings import LLAMACPP, SAMPLING, SGLANG, VLLM
+from extproc.dialects.settings import Names, named, read_settings
 from extproc.dialects.tools import declared_tools, removal
-from extproc.dialects.untrusted import Untrusted, strings
+from extproc.dialects.turns import turn_settings
+from extproc.dialects.untrusted import ROLE_SCOPES, Untrusted, strings
 from extproc.messages import HttpReply
 from extproc.strict_json import JsonLimits, Shape, dump, read
 
 _MAX_TOKENS: Final = ("max_tokens", "max_completion_tokens", "n_predict")  # the last is llama.cpp's, and wins there
-_CHOICES: Final = ("n", "n_cmpl")
+_CHOICES: Final = ("n", "n_cmpl", "best_of")
 _WEB_SEARCH: Final = "web_search_options"  # its presence switches a built-in tool on
 _DOCUMENTS: Final = "documents"  # vLLM prints them into the prompt
-_TEMPLATE: Final = "chat_template"
+_IDS: Final = "input_ids"  # SGLang reads them in the place of the messages
 _TEMPLATE_KWARGS: Final = "chat_template_kwargs"
 # llama.cpp and vLLM let these arguments take the place of what the template would print otherwise.
 _TEMPLATE_OWN: Final = frozenset(
@@ -42,6 +45,10 @@ _TEMPLATE_OWN: Final = frozenset(
     }
 )
 _KWARG_CHARS: Final = 64
+_STRUCTURES: Final = (
+    *("json", "regex", "choice", "grammar", "json_object", "structural_tag", "whitespace_pattern"),
+    *("disable_fallback", "disable_any_whitespace", "disable_additional_properties"),
+)
 
 _CALLED: Final = fields("name", "arguments")
 _CALL: Final = fields("index", "id", "type", function=_CALLED, custom=fields("name", "input"))
@@ -53,6 +60,8 @@ _PART: Final = fields(
     input_audio=fields("data", "format"),
     file=fields("file_data", "file_id", "filename"),
 )
+_FUNCTION: Final = fields("name", "description", "parameters", "strict")
+_TOOL: Final = fields("type", function=_FUNCTION, custom=fields("name", "description", "format"))
 _MESSAGE: Final = fields(
     "role",
     "name",
@@ -64,26 +73,44 @@ _MESSAGE: Final = fields(
     tool_calls=Shape(each=_CALL),
     function_call=_CALLED,
     audio=fields("id"),
-)
-_FUNCTION: Final = fields("name", "description", "parameters", "strict")
-_TOOL: Final = fields("type", function=_FUNCTION, custom=fields("name", "description", "format"))
-_REQUEST: Final = fields(
-    *("model", "stream", "stop", "user", "seed", "store", "metadata", "modalities", "service_tier", "verbosity"),
-    *(*_MAX_TOKENS, *_CHOICES, _WEB_SEARCH),
-    *("temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs"),
-    *("reasoning", "reasoning_effort", "parallel_tool_calls", "prompt_cache_key", "safety_identifier"),
-    *(_TEMPLATE, _TEMPLATE_KWARGS, _DOCUMENTS),
-    messages=Shape(each=_MESSAGE),
     tools=Shape(each=_TOOL),
-    functions=Shape(each=_FUNCTION),
-    tool_choice=fields("type", function=fields("name"), custom=fields("name"), allowed_tools=fields("mode", "tools")),
-    function_call=fields("name"),
-    response_format=fields("type", json_schema=fields("name", "description", "schema", "strict")),
-    stream_options=fields("include_usage", "include_obfuscation"),
-    prediction=Shape({"type": None, "content": Shape(each=_PART)}),
-    audio=fields("voice", "format"),
 )
-_NOT_PARAMETERS: Final = frozenset({"model", "messages", "tools", "functions", _WEB_SEARCH, _DOCUMENTS})
+_KNOWN: Final[Names] = {
+    **SAMPLING,
+    **LLAMACPP,
+    **VLLM,
+    **SGLANG,
+    **named(
+        # OpenAI's own
+        *("store", "metadata", "modalities", "audio", "service_tier", "verbosity", "prediction", "top_logprobs"),
+        *("reasoning_effort", "tool_choice", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention"),
+        "safety_identifier",
+        # what servers add for chats
+        *("chat_template", _TEMPLATE_KWARGS, "add_generation_prompt", "continue_final_message", "echo", "best_of"),
+        *("reasoning", "thinking", "enable_thinking", "include_reasoning", "separate_reasoning", "stream_reasoning"),
+        *("media_io_kwargs", "mm_processor_kwargs", "use_audio_in_video", "max_dynamic_patch", "min_dynamic_patch"),
+        *("return_prompt_text", "return_prompt_token_ids", "return_meta_info", "task"),
+        *(f"structured_outputs.{name}" for name in _STRUCTURES),
+        function_call="tool_choice",
+    ),
+}
+_CONTENT: Final = frozenset({"model", "messages", "tools", "functions", _WEB_SEARCH, _DOCUMENTS, _IDS})
+_SHAPES: Final[Mapping[str, Shape]] = {
+    "messages": Shape(each=_MESSAGE),
+    "tools": Shape(each=_TOOL),
+    "functions": Shape(each=_FUNCTION),
+    "tool_choice": fields(
+        "type", function=fields("name"), custom=fields("name"), allowed_tools=fields("mode", "tools")
+    ),
+    "function_call": fields("name"),
+    "response_format": fields("type", json_schema=fields("name", "description", "schema", "strict")),
+    "stream_options": fields("include_usage", "include_obfuscation"),
+    "prediction": Shape({"type": None, "content": Shape(each=_PART)}),
+    "audio": fields("voice", "format"),
+}
+_REQUEST: Final = fields(
+    *(name for name in (*_KNOWN, *_CONTENT) if "." not in name and name not in _SHAPES), "structured_outputs", **_SHAPES
+)
 
 
 class OpenAiChat:
@@ -101,12 +128,14 @@ class OpenAiChat:
         document = read(body, _REQUEST, limits)
         model = required_string(document, "model")
         untrusted = Untrusted()
-        _check_template(document)
-        _read_messages(document, untrusted)
+        check_template(document)
+        messages = read_messages(document, untrusted)
         tools = _read_tools(document, untrusted)
         for name, value in document.items():
-            if name not in _NOT_PARAMETERS:
+            if name not in _CONTENT:
                 untrusted.parameter(name, value)
+        if document.get(_IDS) is not None:
+            untrusted.media("tokens", document[_IDS], (_IDS,))
         untrusted.walk("document", document.get(_DOCUMENTS), (_DOCUMENTS,), keys=True)
         if "audio" in _modalities(document):
             untrusted.not_inspected.append("audio")
@@ -120,6 +149,7 @@ class OpenAiChat:
             parameters=_parameters(document),
             not_inspected=tuple(untrusted.not_inspected),
             include_usage=flag(object_(document, "stream_options") or {}, "include_usage"),
+            settings=(*read_settings(document, _KNOWN, _CONTENT), *turn_settings(messages, ROLE_SCOPES)),
         )
 
     def without_tools(self, request: ChatRequest, names: frozenset[str]) -> tuple[Edit, ...]:
@@ -158,32 +188,41 @@ def error(denial: Denial) -> bytes:
     return dump({"error": details})
 
 
-def _check_template(document: Members) -> None:
+def check_template(document: Members) -> None:
     """Refuse what would put another conversation, or other tools, in the place of those that are judged."""
-    if document.get(_TEMPLATE) is not None:
-        raise Malformed(f"'{_TEMPLATE}' is not accepted")
     for name, value in (object_(document, _TEMPLATE_KWARGS) or {}).items():
         text_is_long = isinstance(value, str) and len(value) > _KWARG_CHARS
         if name in _TEMPLATE_OWN or text_is_long or isinstance(value, dict | list):
             raise Malformed(f"'{_TEMPLATE_KWARGS}' may hold switches and short values only")
 
 
-def _read_messages(document: Members, untrusted: Untrusted) -> None:
+def read_messages(document: Members, untrusted: Untrusted) -> list[dict[str, Json]]:
+    """List all that the messages of a conversation say, each under its speaker, and return them."""
     if document.get("messages") is None:
         raise Malformed("'messages' is required")
-    for index, message in enumerate(objects(document, "messages")):
-        scope = untrusted.role(message, index)
-        _check_calls(message)
-        for name, value in message.items():
-            path = ("messages", index, name)
-            if name == "content":
-                untrusted.content(scope, value, path, index)
-            elif name in ("tool_calls", "function_call"):
-                _read_calls(value, path, index, untrusted)
-            elif name == "name":
-                untrusted.add("user", string(message, name) or "", path, index)
-            elif name != "role":
-                untrusted.walk(scope, value, path, index, keys=True)
+    messages = objects(document, "messages")
+    for index, message in enumerate(messages):
+        _read_message(message, index, untrusted)
+    return messages
+
+
+def _read_message(message: Members, index: int, untrusted: Untrusted) -> None:
+    scope = untrusted.role(message, index)
+    _check_calls(message)
+    if message.get("tools"):  # SGLang declares what stands there
+        raise Malformed("'tools' may not stand in a message")
+    for name, value in message.items():
+        path = ("messages", index, name)
+        if name == "content":
+            untrusted.content(scope, value, path, index)
+        elif name in ("tool_calls", "function_call"):
+            _read_calls(value, path, index, untrusted)
+        elif name == "name":
+            untrusted.add("user", string(message, name) or "", path, index)
+        elif name == "audio" and value is not None:  # an earlier answer, by its id
+            untrusted.media("audio", value, path, index, scope=scope)
+        elif name != "role":
+            untrusted.walk(scope, value, path, index, keys=True)
 
 
 def _read_calls(calls: Json, path: JsonPath, message: int, untrusted: Untrusted) -> None:

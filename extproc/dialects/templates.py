@@ -1,9 +1,10 @@
 """What the last frames of a stream looked like, so that the next ones need not be read from their first byte.
 
 The chunks of one answer differ in one string: the text. (Some have a second one, a time stamp or padding, that varies
-and that nobody reads.) So a frame that was read in full and says one text, and nothing else that counts, is kept as a
-*template*: the bytes before that string and the bytes behind it. A later frame with the very same bytes around another
-string is the same document with that string changed, and says the same with that text changed.
+and that nobody reads as long as it is one word.) So a frame that was read in full and says one text, and nothing else
+that counts, is kept as a *template*: the bytes before that string and the bytes behind it. A later frame with the very
+same bytes around another string is the same document with that string changed, and says the same with that text
+changed.
 
 Nothing is taken on trust. A template is made by putting a probe where the text seems to stand and reading the result in
 full: only if the document differs from the original in that one string, and the frame in that one text, are those bytes
@@ -22,6 +23,7 @@ from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from extproc.chat import Channel, Edit, Frame, Json, JsonPath, Malformed, TextDelta
+from extproc.dialects.answers import IDENTIFIER
 from extproc.strict_json import apply, scan_string
 
 _KEPT: Final = 8  # as many choices, or kinds of text, may take turns
@@ -79,6 +81,8 @@ class Templates:
                         continue
                     other, at = scan_string(text, at - 1 + len(between))
                     said, varied = (said, other) if text_first else (other, said)
+                    if not IDENTIFIER.fullmatch(varied):  # someone should read it
+                        continue
                 if said and text[at - 1 :] == closing:
                     if between is not None:
                         self.varied = varied

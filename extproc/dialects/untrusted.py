@@ -25,17 +25,40 @@ ROLE_SCOPES: Final = {
 _MEDIA: Final = {
     "image_url": "image",
     "input_image": "image",
+    "image": "image",
     "input_audio": "audio",
     "audio_url": "audio",
+    "audio": "audio",
     "video_url": "video",
+    "video": "video",
     "file": "file",
+    "image_embeds": "embedding",
+    "audio_embeds": "embedding",
+    "prompt_embeds": "embedding",
 }
+_PARTS: Final = frozenset({*_MEDIA, "text", "refusal", "thinking", "reasoning", "input_text", "output_text"})
+_MEDIA_NAMES: Final = frozenset({"url", "detail", "data", "format", "file_data", "file_id", "filename", "uuid", "id"})
+# Where base64 stands bare; anywhere else it says so itself.
+_DATA: Final = frozenset({"data", "file_data", "image", "audio", "video", "image_embeds", "audio_embeds"})
+_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-\r\n"
+_DATA_URL: Final = re.compile(r"data:[A-Za-z0-9.+/-]*(?:;[A-Za-z0-9=._-]+)*;base64,")
+_DATA_URL_CHARS: Final = 256  # of what stands before the data
 # What generation stops at, which reaches no prompt; clients name control tokens there.
 _STOPS: Final = frozenset({("stop",), ("options", "stop")})
 # What an answer must match becomes a grammar: a regular expression in it reaches no prompt either.
 _ANSWER_SCHEMAS: Final = frozenset({"response_format", "format", "json_schema"})
 # Without a closing quote it runs to the end: were one needed, every later quote would look through the rest again.
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+
+
+def is_base64(text: str) -> bool:
+    """Whether a text is nothing but base64, which is data of no text that a detector reads."""
+    return not text.encode("utf-8", "surrogatepass").translate(None, _BASE64)
+
+
+def _is_data_url(text: str) -> bool:
+    head = _DATA_URL.match(text, 0, _DATA_URL_CHARS)
+    return head is not None and is_base64(text[head.end() :])
 
 
 class Found(NamedTuple):
@@ -82,10 +105,10 @@ class Untrusted:
                 self.add(scope, found.text, found.path, message)
 
     def parameter(self, name: str, value: Json) -> None:
-        """List what a member of the request that is not known to be anything else says, save what reaches no prompt."""
+        """List what a member of the request that is not known to be anything else says."""
         for found in strings(value, (name,)):
-            if found.keys or not _reaches_no_prompt(found.path):
-                self.add("parameter", found.text, found.path)
+            steers = not found.keys and _reaches_no_prompt(found.path)
+            self.add("steering" if steers else "parameter", found.text, found.path)
 
     def arguments(self, text: str, path: JsonPath, message: int) -> None:
         """List the arguments of an earlier call: as they stand, and every string in them that escapes hide.
@@ -118,24 +141,45 @@ class Untrusted:
             self.add(scope, content or "", path, message)
         elif isinstance(content, list):
             for index, part in enumerate(content):
-                self._part(scope, part, (*path, index), message)
+                self.part(scope, part, (*path, index), message)
         else:
             raise Malformed("'content' must be a string or an array of parts")
 
-    def _part(self, scope: str, part: Json, path: JsonPath, message: int) -> None:
+    def part(self, scope: str, part: Json, path: JsonPath, message: int) -> None:
+        """List one part of a content: a string, or an object of text and media.
+
+        Raises:
+            Malformed: it is something else.
+        """
         if isinstance(part, str):
             self.add(scope, part, path, message)
             return
         if not isinstance(part, dict):
             raise Malformed("'content' must be a string or an array of parts")
-        string(part, "type")
+        kind = string(part, "type") or ""
+        if kind not in _PARTS:
+            self.add(scope, kind, (*path, "type"), message)
         for name, member in part.items():
             if name in _MEDIA and member is not None:
-                self.not_inspected.append(_MEDIA[name])
-                if isinstance(member, dict) and isinstance(filename := member.get("filename"), str):
-                    self.add("document", filename, (*path, name, "filename"), message)
+                self.media(_MEDIA[name], member, (*path, name), message, scope=scope)
             elif name != "type":
                 self.walk(scope, member, (*path, name), message, keys=True)
+
+    def media(self, kind: str, value: Json, path: JsonPath, message: int = -1, *, scope: str = "user") -> None:
+        """List a thing of ``chat.UNSEEN``, and the text that comes with it: an address, a title, data that is no data.
+
+        A server fetches what is no data, so an address is both: a text that leaves, and an image that nobody saw.
+        """
+        self.not_inspected.append(kind)
+        for found in strings(value, path):
+            place = found.path[-1]
+            if found.keys:
+                unknown = [key for key in found.text.split("\n") if key not in _MEDIA_NAMES]
+                self.add(scope, "\n".join(unknown), found.path, message)
+            elif place == "filename":
+                self.add("document", found.text, found.path, message)
+            elif not _is_data_url(found.text) and not (place in _DATA and is_base64(found.text)):
+                self.add(scope, found.text, found.path, message)
 
 
 def _reaches_no_prompt(path: JsonPath) -> bool:

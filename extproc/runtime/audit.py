@@ -31,7 +31,10 @@ FINDINGS_MAX: Final = 100
 TEXT_MAX: Final = 256
 CLOSE_TIMEOUT_S: Final = 5.0
 _BATCH_MAX: Final = 256
-_OPERATIONS: Final = {"chat": "chat", "generate": "text_completion", "completions": "text_completion"}
+_OPERATIONS: Final = {
+    "chat": "chat",
+    **dict.fromkeys(("generate", "completions", "completion", "infill"), "text_completion"),
+}
 # Other keys of a document are the client's own words, and might be what was found.
 _KNOWN_KEY: Final = re.compile(r"[a-z_]{1,32}")
 

@@ -1,4 +1,4 @@
-"""Recorded exchanges, and what a decoder made of an answer."""
+"""Exchanges from recordings, and what a decoder made of an answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CASES = Path(__file__).parent / "cases"
 
 @dataclass(frozen=True)
 class Case:
-    """One recorded exchange with a real model."""
+    """One exchange: what was asked, and the answer. ``sent`` are the request's own bytes."""
 
     name: str
     dialect: Dialect
@@ -33,6 +33,7 @@ class Case:
     status: int
     content_type: str
     body: bytes
+    sent: bytes = b""
 
     def decoder(self) -> Decoder:
         return self.dialect.decoder(self.request, self.status, self.content_type, LIMIT_BYTES)
@@ -52,8 +53,8 @@ def _load(path: Path) -> Case:
     dialect = dialect_for(request["method"], request["path"].partition("?")[0])
     assert dialect is not None
     body = json.dumps(request["body"]).encode() if request.get("body") is not None else b""
-    path, _, query = request["path"].partition("?")
-    head = RequestHead(request["method"], path, query, tuple(request.get("headers", {}).items()))
+    target, _, query = request["path"].partition("?")
+    head = RequestHead(request["method"], target, query, tuple(request.get("headers", {}).items()))
     read = ChatRequest(dialect.name, "m", False, {})  # for answers to something malformed
     if response["status"] < 400:
         read = dialect.read_request(head, body, LIMITS)
@@ -65,6 +66,7 @@ def _load(path: Path) -> Case:
         response["status"],
         next(value for name, value in response["headers"].items() if name.lower() == "content-type"),
         response["body"].encode(),
+        body,
     )
 
 

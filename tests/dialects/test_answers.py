@@ -18,11 +18,9 @@ from extproc.dialects.answers import (
     labels,
     line_render,
     listed_call,
-    logprobs,
     media_type,
     plain_frame,
     spoken,
-    token_ids,
     unknown_members,
 )
 from tests.dialects.support import DENIAL, byte_by_byte, drain, raw, texts
@@ -95,30 +93,6 @@ def test_what_is_aside_stays_there() -> None:
     assert [aside(choice) for choice in (0, 3, ~0, ~3)] == [~0, ~3, ~0, ~3]
 
 
-@pytest.mark.parametrize(
-    "members",
-    [
-        {"token_ids": [1]},
-        {"prompt_token_ids": [1]},
-        {"tokens": ["a"]},
-        {"__verbose": {"timings": {}}},
-        {"unheard_of": [1, 2]},
-        {"meta": {"pairs": [["a", 7]]}},
-    ],
-)
-@pytest.mark.parametrize("choice", [2, ~2])
-def test_token_ids_are_a_copy_of_their_choice(members: dict[str, Json], choice: int) -> None:
-    (name,) = members
-    drops = [each for each in unknown_members(members, frozenset(), ("m",), choice) if each.drop]
-    assert drops == [copy_of((2, "logprobs"), ("m", name))]
-
-
-def test_other_members_are_no_token_ids() -> None:
-    members: Json = {"token_ids": None, "tokens": [], "score": 1, "flags": [True], "shares": [0.5], "names": ["a"]}
-    assert isinstance(members, dict)
-    assert list(token_ids(members, (), 0)) == []
-
-
 def test_body_text_separates_strings_and_reads_keys() -> None:
     deltas = list(body_text({"error": {"message": "one", "code": 1, "detail": ""}}))
     assert joined(deltas) == "error\nmessage\ncode\ndetail\none\n"
@@ -144,21 +118,6 @@ def test_an_unknown_node_that_repeats_a_known_text_is_a_copy_of_it() -> None:
     repeated, other = TextDelta((-1, "body"), "tok", ("b",)), TextDelta((-1, "body"), "x", ("c",))
     assert copies([known]) == []
     assert copies([known, repeated, other]) == [copy_of((2, "body"), ("b",))]
-
-
-def test_logprobs_read_the_chosen_tokens_and_go_as_a_whole() -> None:
-    node: Json = {
-        "content": [{"token": "He", "top_logprobs": [{"token": "He"}, {"token": "No"}]}, {"token": "y"}],
-        "refusal": None,
-    }
-    assert list(logprobs(0, node, ("l",))) == [TextDelta((0, "logprobs"), "Hey", ("l",), drop=True)]
-    assert joined(list(logprobs(0, [{"token": "a"}, {"token": "b"}], ("l",)))) == "ab"
-    assert joined(list(logprobs(0, {"tokens": ["a", "b"], "top_logprobs": [{"c": 1}]}, ("l",)))) == "ab"
-    assert list(logprobs(0, None, ("l",))) == []
-
-
-def test_logprobs_without_tokens_are_still_known_as_a_copy() -> None:
-    assert list(logprobs(0, {"content": [{"bytes": [72]}]}, ("l",))) == [copy_of((0, "logprobs"), ("l",))]
 
 
 # ---- calls ----
@@ -191,6 +150,8 @@ def test_what_a_call_holds_beside_its_name_and_arguments_is_text() -> None:
     found = list(deltas)
     assert piece.id == "a b"
     assert joined(found) == "d\na b\nt\nc\n"
+    numbered: Json = {"index": "no index", "function": {"name": "f", "index": "none"}}
+    assert joined(list(listed_call(numbered, 1, 0, ("p",), whole=True)[1])) == "no index\n"
     assert {each.channel for each in found} == {(~1, "body")}
 
 

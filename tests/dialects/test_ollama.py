@@ -62,12 +62,47 @@ def test_generates_texts_are_reached_and_token_ids_are_said() -> None:
     assert generate(context=[], images=None).not_inspected == ()
 
 
-def test_what_reaches_no_prompt_is_no_text() -> None:
+def test_what_reaches_no_prompt_is_what_steers() -> None:
     for read in (chat, generate):
         request = read(options={"stop": ["<|end|>", "</s>"]}, format={"pattern": "<|end|>", "pattern_": "p"})
-        assert not [text.text for text in request.texts if text.text.startswith("<")]
+        assert said(request, "steering") == ["<|end|>", "</s>", "<|end|>"]
         assert "p" in said(request, "parameter")
         assert "deep" in said(read(options={"stop": [{"x": "deep"}]}), "parameter")
+
+
+def test_an_image_that_is_no_data_is_text() -> None:
+    request = chat(messages=[{"role": "user", "images": ["AAAA", "https://x.example/said"]}])
+    assert request.not_inspected == ("image", "image")
+    assert said(request, "user") == ["https://x.example/said"]
+    request = generate(images=[{"url": "u"}], context="c")
+    assert request.not_inspected == ("image", "tokens")
+    assert said(request, "user") == ["u", "c"]
+
+
+def test_settings_have_the_names_that_policies_use() -> None:
+    request = chat(
+        options={"num_predict": 5, "num_ctx": 6, "novel": 1}, format="json", think=True, keep_alive=0, novel=1
+    )
+    assert [(each.name, each.path, each.known) for each in request.settings] == [
+        ("max_tokens", ("options", "num_predict"), True),
+        ("num_ctx", ("options", "num_ctx"), True),
+        ("options.novel", ("options", "novel"), False),
+        ("response_format", ("format",), True),
+        ("thinking", ("think",), True),
+        ("keep_alive", ("keep_alive",), True),
+        ("novel", ("novel",), False),
+    ]
+    generated = generate(prompt="p", system="s", template="t", raw=True, suffix="x", images=[], context=[])
+    assert [each.name for each in generated.settings] == ["template", "raw", "suffix"]
+
+
+def test_a_last_message_of_the_assistant_and_unknown_roles_are_settings() -> None:
+    request = chat(messages=[{"role": "developer", "content": "a"}, {"role": "assistant", "content": "b"}])
+    assert [(each.name, each.path) for each in request.settings] == [
+        ("unknown_role", ("messages", 0, "role")),
+        ("prefill", ("messages", 1)),
+    ]
+    assert chat(messages=[]).settings == ()
 
 
 @pytest.mark.parametrize("read", [chat, generate])

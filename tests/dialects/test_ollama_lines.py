@@ -127,6 +127,12 @@ def test_logprobs_and_the_context_are_copies_that_go_as_a_whole() -> None:
     assert (frame.closes, frame.end) == ((0,), True)
 
 
+def test_what_stands_in_the_place_of_names_and_token_ids_is_text() -> None:
+    frames = drain(decoder(chat=False), [line(model="a model", created_at="a time", done="no end", context=[1, "x y"])])
+    assert {each.text for each in frames[0].deltas if not each.drop} == {"a model", "a time", "no end", "\n", "x y"}
+    assert {each.channel for each in frames[0].deltas if not each.drop} == {(~0, "body")}
+
+
 def test_errors_and_unknown_members_are_text_too() -> None:
     frames = stream(
         line(error="boom"), line(message={"content": "a", "plan": ["b"]}, remote_host="h", remote_model="r")

@@ -7,7 +7,7 @@ import json
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from extproc.chat import REMOVED, ChatRequest, Denial, Edit, Json, Malformed, ToolDefinition
+from extproc.chat import REMOVED, ChatRequest, Denial, Edit, Json, Malformed, Parameter, ToolDefinition
 from extproc.dialects.members import UNBOUNDED
 from extproc.dialects.openai_chat import OpenAiChat
 from extproc.strict_json import apply
@@ -140,6 +140,61 @@ def test_content_that_cannot_be_read_is_said() -> None:
     ]
     request = read(messages=[{"role": "user", "content": parts}], modalities=["text", "audio"])
     assert request.not_inspected == ("image", "file", "audio")
+    assert said(request, "user") == ["https://x/", "f"]
+
+
+def test_an_earlier_answer_in_audio_is_not_inspected_and_its_id_is_text() -> None:
+    request = read(messages=[{"role": "assistant", "audio": {"id": "an id"}, "content": None}])
+    assert request.not_inspected == ("audio",)
+    assert said(request, "assistant") == ["an id"]
+    assert read(messages=[{"role": "assistant", "audio": None, "content": "x"}]).not_inspected == ()
+
+
+def test_token_ids_in_the_place_of_the_messages_are_not_inspected() -> None:
+    request = read(input_ids=[1, 2])
+    assert request.not_inspected == ("tokens",)
+    assert request.settings == ()
+    assert read(input_ids=None).not_inspected == ()
+
+
+def test_settings_have_the_names_that_policies_use() -> None:
+    request = read(
+        max_completion_tokens=5,
+        n=2,
+        temperature=0,
+        function_call="auto",
+        chat_template="x",
+        chat_template_kwargs={"enable_thinking": False},
+        structured_outputs={"grammar": "g", "novel": 1},
+        guided_json={},
+        response_format={"type": "text"},
+        web_search_options={},
+        documents=[],
+        models=["other"],
+    )
+    assert [(each.name, each.known) for each in request.settings] == [
+        ("max_tokens", True),
+        ("choices", True),
+        ("temperature", True),
+        ("tool_choice", True),
+        ("chat_template", True),
+        ("chat_template_kwargs", True),
+        ("structured_outputs.grammar", True),
+        ("structured_outputs.novel", False),
+        ("guided_json", True),
+        ("response_format", True),
+        ("models", False),
+    ]
+    assert request.settings[6].path == ("structured_outputs", "grammar")
+
+
+def test_a_last_message_of_the_assistant_and_unknown_roles_are_settings() -> None:
+    request = read(messages=[{"role": "SYSTEM", "content": "a"}, {"role": "assistant", "content": "b"}])
+    assert request.settings == (
+        Parameter("unknown_role", ("messages", 0, "role"), None),
+        Parameter("prefill", ("messages", 1), None),
+    )
+    assert read(messages=[{"role": "assistant", "content": "b"}, {"role": "user", "content": "a"}]).settings == ()
 
 
 def test_the_largest_limit_in_any_spelling_counts() -> None:
@@ -192,8 +247,7 @@ def test_removing_legacy_functions_removes_the_choice_among_them() -> None:
         {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": {}}}]}]},
         {"messages": [{"role": "assistant", "function_call": "f"}]},
         {"stream": "true"},
-        {"chat_template": "{{ messages }}"},
-        {"chat_template": ""},
+        {"messages": [{"role": "system", "content": "x", "tools": [{"function": {"name": "f"}}]}]},
         {"chat_template_kwargs": "x"},
         {"chat_template_kwargs": {"messages": "x"}},
         {"chat_template_kwargs": {"tools": None}},

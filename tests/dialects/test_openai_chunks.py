@@ -72,7 +72,8 @@ def test_a_recorded_answer_says_what_the_model_said(name: str, said: dict[tuple[
     recorded = case(f"openai.chat/{name}")
     frames = drain(recorded.decoder(), [recorded.body])
     assert raw(frames) == recorded.body
-    assert texts(frames) == said
+    continued = [frame._replace(deltas=tuple(each for each in frame.deltas if not each.alone)) for frame in frames]
+    assert texts(continued) == said
     assert calls(frames) == {}
     assert sorted(closes(frames)) == sorted({choice for choice, _ in said})
     assert [frame for frame in frames if frame.end] == frames[-1:]
@@ -187,6 +188,34 @@ def test_roles_and_reasons_that_are_none_are_text() -> None:
     frames = stream(chunk(delta(0, "a reason", role="a role", audio={"id": "an id"})))
     assert texts(frames) == {(~0, "body"): "an id\na role\na reason\n"}
     assert stream(chunk(delta(0, "stop", role="assistant")))[0].deltas == ()
+
+
+def test_audio_data_is_listed_once_as_not_inspected() -> None:
+    frames = stream(*[chunk(delta(audio={"data": "AAAA"}))] * 3, chunk(delta(audio={"data": ""})))
+    assert [frame.not_inspected for frame in frames] == [("audio",), (), (), ()]
+    assert not any(frame.deltas for frame in frames)
+    told = document({"message": {"audio": {"data": "not data", "expires_at": "a time"}}})
+    assert told.not_inspected == ()
+    assert texts([told]) == {(~0, "body"): "not data\na time\n"}
+
+
+@pytest.mark.parametrize("name", ["id", "model", "system_fingerprint", "object", "service_tier", "obfuscation"])
+def test_what_identifies_an_answer_is_text_only_if_it_says_more(name: str) -> None:
+    named: dict[str, Json] = {name: "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT", "created": 1}
+    assert stream(chunk(delta(), **named))[0].deltas == ()
+    (said,) = stream(chunk(delta(), **{name: "the key"}))[0].deltas
+    assert said == TextDelta((~0, "body"), "the key", (name,), alone=True)
+    assert texts(stream(chunk(delta(), **{name: {"deep": "x"}})))[~0, "body"] == "deep\nx\n"
+
+
+def test_what_counts_is_text_only_if_it_has_words() -> None:
+    counted: Json = {"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 0}, "cost": 0.1}
+    assert stream(chunk(usage=counted, timings={"predicted_ms": 1}))[0].deltas == ()
+    frames = stream(chunk(usage={"note": "two words"}, timings={"a key": 1}))
+    assert [(each.text, each.path, each.alone) for each in frames[0].deltas] == [
+        ("two words", ("usage", "note"), True),
+        ("a key", ("timings",), True),
+    ]
 
 
 def test_streamed_calls_keep_their_indexes() -> None:

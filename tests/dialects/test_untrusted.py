@@ -56,10 +56,11 @@ def test_parts_are_read_and_what_cannot_be_read_is_said() -> None:
         "plain",
         {"type": "text", "text": "one"},
         {"type": "refusal", "refusal": "two"},
-        {"type": "image_url", "image_url": {"url": "data:..."}},
-        {"type": "input_audio", "input_audio": {"data": "..."}},
-        {"type": "file", "file": {"file_data": "...", "filename": "report.pdf"}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": ""}},
+        {"type": "input_audio", "input_audio": {"data": "AA-_==", "format": ""}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA", "filename": "report.pdf"}},
         {"type": "surprise", "nested": {"deep": "three"}},
+        {"type": "image_url", "image_url": None},
     ]
     untrusted.content("user", parts, ("c",), 0)
     assert [(text.scope, text.text) for text in untrusted.texts] == [
@@ -67,10 +68,37 @@ def test_parts_are_read_and_what_cannot_be_read_is_said() -> None:
         ("user", "one"),
         ("user", "two"),
         ("document", "report.pdf"),
+        ("user", "surprise"),
         ("user", "deep"),
         ("user", "three"),
     ]
     assert untrusted.not_inspected == ["image", "audio", "file"]
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ({"type": "image_url", "image_url": {"url": "https://x.example/?q=said"}}, "image"),
+        ({"type": "image_url", "image_url": "https://said"}, "image"),
+        ({"type": "image_url", "image_url": {"url": "data:text/plain,said"}}, "image"),
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,said in words"}}, "image"),
+        ({"type": "image_url", "image_url": {"url": "", "detail": "said"}}, "image"),
+        ({"type": "image_url", "image_url": {"url": "", "said": 1}}, "image"),
+        ({"type": "image_url", "image_url": {"url": "", "more": {"deep": ["said"]}}}, "image"),
+        ({"type": "image", "image": "said so"}, "image"),
+        ({"type": "input_audio", "input_audio": {"data": "said so"}}, "audio"),
+        ({"type": "video_url", "video_url": {"url": "https://said"}}, "video"),
+        ({"type": "file", "file": {"file_id": "said"}}, "file"),
+        ({"type": "file", "file": {"file_data": "said so"}}, "file"),
+        ({"type": "image_embeds", "image_embeds": "said so"}, "embedding"),
+    ],
+)
+def test_what_comes_with_media_is_text(part: Json, kind: str) -> None:
+    untrusted = Untrusted()
+    untrusted.content("tool_result", [part], ("c",), 3)
+    assert untrusted.not_inspected == [kind]
+    assert [text for text in untrusted.texts if "said" in text.text]
+    assert {(text.scope, text.message) for text in untrusted.texts} == {("tool_result", 3)}
 
 
 @pytest.mark.parametrize("content", [1, True, {"text": "x"}, [1], [["x"]], [{"type": {"text": "x"}}]])

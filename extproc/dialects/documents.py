@@ -1,0 +1,69 @@
+"""Answers that are one JSON document and no conversation: embeddings, lists of models. All their strings are text.
+
+Nobody can read the vectors of embeddings: those are listed. What lives here: the decoder that these APIs share. What
+must not: their requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from extproc.chat import Denial, Frame, Json, Malformed, Step
+from extproc.dialects.answers import body_text, line_render
+from extproc.dialects.untrusted import is_base64
+from extproc.framing import DocumentFramer
+from extproc.strict_json import read_answer
+
+_NUMBERS: Final = frozenset({int, float})
+_VECTORS: Final = frozenset({"embedding", "embeddings"})
+
+
+class DocumentDecoder:
+    """Reads an answer that is one document; ``phrase`` gives the API's error."""
+
+    streams = False
+
+    def __init__(self, limit_bytes: int, phrase: Callable[[Denial], bytes]) -> None:
+        self._framer = DocumentFramer(limit_bytes)
+        self._phrase = phrase
+
+    def feed(self, data: bytes, end: bool) -> Iterator[Frame]:
+        """Take the next bytes; give the document's one frame with ``end``."""
+        return map(_frame, self._framer.feed(data, end))
+
+    def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset(), steps: Sequence[Step] = ()) -> bytes:  # noqa: ARG002
+        """Phrase the API's error: such a document has no place for a message."""
+        return self._phrase(denial)
+
+
+def _frame(raw: bytes) -> Frame:
+    document = read_answer(raw)
+    if not isinstance(document, dict):
+        raise Malformed("the answer is not a JSON object")
+    seen: list[str] = []
+    words = _without_vectors(document, seen)
+    render = line_render(raw, document)
+    return Frame(raw, render, tuple(body_text(words)), closes=(0,), end=True, not_inspected=tuple(seen[:1]))
+
+
+def _without_vectors(document: Json, seen: list[str]) -> Json:
+    """The document with nothing where its vectors stand, which says all that can be read; lists those in ``seen``."""
+    if isinstance(document, list):
+        return [_without_vectors(element, seen) for element in document]
+    if not isinstance(document, dict):
+        return document
+    words: dict[str, Json] = {}
+    for name, value in document.items():
+        is_vector = name in _VECTORS and _is_vector(value)
+        seen += ["embedding"] * (is_vector and bool(value))
+        words[name] = None if is_vector else _without_vectors(value, seen)
+    return words
+
+
+def _is_vector(value: Json) -> bool:
+    """Whether a value is numbers, or lists of them, or the base64 of their bytes."""
+    if isinstance(value, list):
+        kinds = set(map(type, value))
+        return kinds <= _NUMBERS or (kinds == {list} and all(map(_is_vector, value)))
+    return isinstance(value, str) and is_base64(value)
