@@ -98,7 +98,7 @@ class _Judge:
         return engine.judge_unseen(self._policy, kind, self._decision_id)
 
     def denial(self, finding: Finding) -> Denial:
-        return engine.finding_denied(self._policy, finding, self._decision_id)
+        return engine.finding_denied(self._policy, finding, self._decision_id, in_answer=True)
 
 
 def _exchange(request: ChatRequest, decision: Decision) -> Exchange:

@@ -41,6 +41,12 @@ from extproc.policy.reading import ARGUMENTS
 from extproc.release import Held, ReleaseQueue
 from extproc.strict_json import read_answer
 
+_REMEMBERED: Final = 256  # as many short texts that stand alone, such as the id in every frame, are judged once
+
+
+# Each text that is judged by itself costs some 0.1 ms, and nothing else runs while a frame is judged.
+_ALONE_MAX: Final = 50_000
+
 
 class _Cut(Exception):  # noqa: N818 - an outcome that unwinds to ``feed``, not an error
     """The answer ends here by policy."""
@@ -107,6 +113,7 @@ class BodyFilter:
         self._queue: Final = ReleaseQueue()
         self._edited: set[int] = set()  # choices in which something was edited: no copy of their text leaves any more
         self._texts: dict[Channel, _Text] = {}
+        self._judged: dict[tuple[str, str], bool] = {}  # short texts that stood alone: whether nothing was found
         self._choices: dict[int, _Choice] = {}
         self._calls: dict[tuple[int, int], _Call] = {}
 
@@ -141,12 +148,14 @@ class BodyFilter:
     # ---- a frame comes in ----
 
     def _take_alone(self, frame: Frame, out: list[bytes]) -> bool:
-        """Take a frame that nothing is ahead of and that says one text or none; False leaves it to ``_take``.
+        """Take a frame that nothing is ahead of and that says no more than one new text; False leaves it to ``_take``.
 
         It is what nearly all frames are, and does what ``_take`` and the queue would do, without them.
         """
         deltas = frame.deltas
-        if len(deltas) > 1 or frame.calls or frame.closes or frame.end or frame.steps or frame.not_inspected:
+        if frame.calls or frame.closes or frame.end or frame.steps or frame.not_inspected:
+            return False
+        if len(deltas) > 1 and not all(self._is_clean(delta) and not delta.drop for delta in deltas[1:]):
             return False
         if deltas:
             channel, said, _, drop, alone, _ = deltas[0]
@@ -168,6 +177,8 @@ class BodyFilter:
         return True
 
     def _take(self, frame: Frame) -> None:
+        if len(frame.deltas) > _ALONE_MAX and sum(delta.alone for delta in frame.deltas) > _ALONE_MAX:
+            raise Malformed("it has too many texts")
         for kind in frame.not_inspected:
             self._take_unseen(kind)
         self._pause_others(frame)
@@ -223,15 +234,24 @@ class BodyFilter:
         held.texts += 1
         self._apply(text, text.scan, text.scan.feed(delta.text, False))
 
+    def _is_clean(self, delta: TextDelta) -> bool:
+        """Whether a text stands alone, and stood so before without a finding."""
+        return delta.alone and self._judged.get((delta.channel[1], delta.text), False)
+
     def _take_alone_text(self, held: Held, index: int, delta: TextDelta) -> None:
         """Judge a text that is whole: what is found in it is settled before the frame leaves."""
+        if self._is_clean(delta):
+            return
         scan = self._open(delta.channel, again=delta.again)
         if scan is None:
             return
         text = _Text(scan, self._choice_of(_choice(delta.channel)), frozenset(), fed=len(delta.text), final=True)
         text.waiting.append(_Placement(held, index, 0, text.fed))
         held.texts += 1
-        self._apply(text, scan, scan.feed(delta.text, True), again=delta.again)
+        redactions = scan.feed(delta.text, True)
+        if len(delta.text) <= _REMEMBERED and len(self._judged) < _REMEMBERED:
+            self._judged[delta.channel[1], delta.text] = not redactions
+        self._apply(text, scan, redactions, again=delta.again)
 
     def _text_of(self, channel: Channel, *, again: bool = False) -> _Text:
         text = self._texts.get(channel)
@@ -244,8 +264,7 @@ class BodyFilter:
     def _open(self, channel: Channel, *, again: bool = False) -> ChannelScan | None:
         scope = CHANNEL_SCOPES[channel[1]]
         scan = self._judge.open_channel(scope)
-        if not again:
-            self.notes.opened(scope, read=scan is not None)
+        self.notes.opened(scope, read=scan is not None, again=again)
         return scan
 
     def _choice_of(self, number: int) -> _Choice:

@@ -59,12 +59,16 @@ REQUEST_SCOPES: Final = (
     "parameter",  # response_format schemas, prediction, suffix ...
     "steering",  # stop strings and the patterns of an answer's schema: they reach the upstream, but no prompt
 )
+WHOLE_SCOPES: Final = ("response.tool_result", "response.tool_definition")
+"""Scopes of answers whose texts come whole, so that a detector which needs a whole text can read them."""
 RESPONSE_SCOPES: Final = (
     "response.content",
     "response.reasoning",
     "response.refusal",
     "response.tool_arguments",
     "response.logprobs",
+    "response.tool_result",  # what an MCP server answers: a model will read it
+    "response.tool_definition",  # the tools that it offers
     "response.body",  # an answer that is not in the dialect's form (an upstream's error page), scanned as one text
 )
 
@@ -187,15 +191,20 @@ Channel: TypeAlias = tuple[int, str]
 Step: TypeAlias = tuple[str | int, ...]
 """Something that a client has seen once a frame left, in the words of its decoder: ``("block", 2)``."""
 
-CHANNEL_SCOPES: Final[Mapping[str, str]] = {
+_SPOKEN: Final = {
     "content": "response.content",
     "reasoning": "response.reasoning",
+    "summary": "response.reasoning",
     "refusal": "response.refusal",
+}
+CHANNEL_SCOPES: Final[Mapping[str, str]] = {
+    **_SPOKEN,
+    # What an API says once more, as texts and as parts, which continue each other there as they did before.
+    **{f"{name}.{form}": scope for name, scope in _SPOKEN.items() for form in ("text", "part")},
     "logprobs": "response.logprobs",
     "body": "response.body",
-    # What an MCP server answers is what a model will read, so it is judged as that, by all rules of these scopes.
-    "tool_result": "tool_result",
-    "tool_definition": "tool_definition",
+    "tool_result": "response.tool_result",
+    "tool_definition": "response.tool_definition",
 }
 
 

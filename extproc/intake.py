@@ -7,6 +7,7 @@ body itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from extproc.chat import Denial, RequestHead
 from extproc.dialects import dialect_for
@@ -59,10 +60,21 @@ def _denial(
     if not policy.serves(head.method, path, head.path, named_only=named):
         return engine.unknown_endpoint(policy, head.method, path, decision_id)
     if dialect is None:
-        return None
+        respelt = _respells(head.method, head.path) and not policy.names(head.method, path, head.path)
+        return engine.unknown_endpoint(policy, head.method, path, decision_id) if respelt else None
     if encoding_of(head.headers):
         return engine.malformed(policy, "compressed request bodies are not accepted", decision_id)
     length = fields.get("content-length", "")
     if length.isdecimal() and int(length) > policy.limits.request_bytes:
         return engine.too_large(policy, decision_id)
     return None
+
+
+def _respells(method: str, path: str) -> bool:
+    """Say whether a path that nobody claims is a guarded API's to servers that undo escapes, fold case or drop a slash.
+
+    Where a policy lets the unknown pass, it would pass unread.
+    """
+    plain = unquote(path).rstrip("/")
+    dialects = (dialect_for(method.upper(), each) for each in (plain, plain.lower()))
+    return any(dialect is not None and not dialect.named_only for dialect in dialects)

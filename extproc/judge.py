@@ -46,6 +46,7 @@ class Notes:
     inspected: list[str] = field(default_factory=list)
     not_inspected: list[str] = field(default_factory=list)
     _known: set[tuple[str, str, str]] = field(default_factory=set)
+    _opened: set[str] = field(default_factory=set)
 
     def found(self, finding: Finding, *, again: bool) -> None:
         """Note a finding; one in what was said before counts once, wherever that stood."""
@@ -54,8 +55,11 @@ class Notes:
             self.findings.append(finding)
             self._known.add(what)
 
-    def opened(self, scope: str, *, read: bool) -> None:
-        """Note that a text begins, and whether any rule reads it."""
+    def opened(self, scope: str, *, read: bool, again: bool) -> None:
+        """Note that a text begins, and whether any rule reads it; what repeats another counts where none was said."""
+        if again and scope in self._opened:
+            return
+        self._opened.add(scope)
         (self.inspected if read else self.not_inspected).append(scope)
 
     def unseen(self, kind: str, findings: Sequence[Finding]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extproc import body as body_module
 from extproc.body import BodyFilter
+from extproc.chat import Edit, Frame, TextDelta
 from extproc.framing import SseFramer
 from extproc.policy.channel import Redaction
 from extproc.policy.decision import Action, Finding
@@ -385,3 +389,57 @@ def test_ordinary_text_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(filtered, "_take", None)
     lines = ["0 content word", "- comment", "0 content more"]
     assert [feed(filtered, line) for line in lines] == [line + "\n" for line in lines]
+
+
+def test_a_text_that_stands_alone_in_every_frame_is_judged_once_and_edited_each_time() -> None:
+    judge = ToyJudge()
+    filtered = BodyFilter(_Named(), judge, 100_000)
+    with mock.patch.object(judge, "open_channel", wraps=judge.open_channel) as opened:
+        out = filtered.feed(b"hi id\n" * 3 + b"hi SECRET\n" * 2, True)
+    assert out == b"hi id\n" * 3 + b"hi [X]\n" * 2
+    assert opened.call_count == 4  # the text that goes on, the id, and the secret each time
+
+
+def test_a_frame_of_too_many_texts_that_stand_alone_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_module, "_ALONE_MAX", 2)
+    many, few = BodyFilter(_Crowd(3), ToyJudge(), 100_000), BodyFilter(_Crowd(2), ToyJudge(), 100_000)
+
+    assert (few.feed(b"x", True), few.broken) == (b"x", "")
+    assert (many.feed(b"x", True), many.broken) == (b"", "it has too many texts")
+
+
+def test_a_scope_that_only_repetitions_speak_in_is_noted_once() -> None:
+    filtered = BodyFilter(_Crowd(2, again=True), ToyJudge(), 100_000)
+    filtered.feed(b"x", True)
+
+    assert len(filtered.notes.inspected) + len(filtered.notes.not_inspected) == 1
+
+
+class _Crowd(ToyDecoder):
+    """One frame with so many texts that stand alone."""
+
+    def __init__(self, count: int, *, again: bool = False) -> None:
+        super().__init__(True)
+        self._deltas = tuple(
+            TextDelta((0, "content"), f"t{number}", (number,), alone=True, again=again) for number in range(count)
+        )
+
+    def feed(self, data: bytes, end: bool) -> list[Frame]:
+        return [Frame(data, lambda _edits: data, self._deltas)]
+
+
+class _Named(ToyDecoder):
+    """Lines of a text that goes on and of a name that stands alone."""
+
+    def feed(self, data: bytes, end: bool) -> list[Frame]:
+        frames = []
+        for raw in data.splitlines(keepends=True):
+            text, name = raw.decode().split()
+            deltas = (TextDelta((0, "content"), text, ("text",)), TextDelta((~0, "body"), name, ("name",), alone=True))
+            frames.append(Frame(raw, partial(self._put, text), deltas, choices=frozenset({0})))
+        return frames
+
+    @staticmethod
+    def _put(text: str, edits: Sequence[Edit]) -> bytes:
+        (edit,) = edits
+        return f"{text} {edit.value}\n".encode()

@@ -17,12 +17,11 @@ from typing import Final
 from extproc.chat import CallDelta, Denial, Edit, Frame, Json, JsonPath, Malformed, Step, TextDelta
 from extproc.dialects.members import Members
 from extproc.dialects.tokens import copy_of, logprobs, token_ids
-from extproc.dialects.untrusted import Found, strings
+from extproc.dialects.untrusted import NAME, Found, strings
 from extproc.framing import BodyFramer, replace_event_data, replace_line
 from extproc.strict_json import apply, dump, read_answer
 
 __all__ = [
-    "IDENTIFIER",
     "BodyDecoder",
     "Render",
     "aside",
@@ -39,6 +38,8 @@ __all__ = [
     "logprobs",
     "media_type",
     "plain_frame",
+    "repeatable",
+    "says_nothing",
     "spoken",
     "token_ids",
     "unknown_members",
@@ -54,8 +55,9 @@ _LIKE_JSON: Final = re.compile(rb'(?:\A(?:\xef\xbb\xbf)?|[\r\n])(?:data:)?[ \t]*
 
 # What a name, an id or a reason looks like, and too short for a secret. Whatever does not is read as text.
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.:-]{0,16}")
-# What servers put into ids, model names, time stamps and padding: one word.
-IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{0,256}")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+_KINDS: Final = frozenset({"chat.completion.chunk"})  # what is longer than a label, and stands in every frame
+_MADE_UP: Final = re.compile(r"(?:chatcmpl|cmpl|gen)-[A-Za-z0-9-]{0,64}")  # an id that some server made
 _FIGURE: Final = re.compile(r"[a-z0-9_]{0,48}")
 
 
@@ -149,23 +151,44 @@ def labels(members: Members, names: Sequence[str], path: JsonPath, choice: int) 
 
 
 def identifiers(members: Members, names: Sequence[str], path: JsonPath, choice: int) -> Iterator[TextDelta]:
-    """The members that identify an answer or its model, as texts of their own if they do not look like it.
+    """The members that identify an answer or its model, each as a text of its own unless it is too short for a secret.
 
-    They stand in every frame, so what a server makes of them may not keep its frames waiting.
+    They stand in every frame, so what a server makes of them may not keep its frames waiting. A filter judges the same
+    text once.
     """
     for name in names:
         value = members.get(name)
         if isinstance(value, str):
-            if not IDENTIFIER.fullmatch(value):
+            if not says_nothing(value):
                 yield TextDelta((aside(choice), "body"), value, (*path, name), alone=True)
         elif isinstance(value, list | dict):
             yield from body_text(value, (*path, name), aside(choice))
 
 
+def says_nothing(value: str) -> bool:
+    """Whether an identifier is a label or a time stamp, which nobody reads."""
+    return _LABEL.fullmatch(value) is not None or value in _KINDS or _TIME.fullmatch(value) is not None
+
+
+def repeatable(members: Members, names: Sequence[str]) -> dict[str, Json]:
+    """The members that the end of an answer, phrased here, may say once more.
+
+    A rule may have edited them, or ended the answer for them, so these are numbers and what cannot hold a secret.
+    """
+    found = {name: members.get(name) for name in names}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, int | float)
+        or (isinstance(value, str) and (says_nothing(value) or _MADE_UP.fullmatch(value)))
+    }
+
+
 def figures(value: Json, path: JsonPath, choice: int) -> Iterator[TextDelta]:
     """What a member that counts (usage, timings) says in words: keys and strings that do not look like its own."""
     for found in strings(value, path):
-        if not all(map(_FIGURE.fullmatch, found.text.split("\n"))):
+        shape = _FIGURE if found.keys else _LABEL
+        if not all(map(shape.fullmatch, found.text.split("\n"))):
             yield TextDelta((aside(choice), "body"), found.text, found.path, alone=True)
 
 
@@ -176,6 +199,9 @@ def unknown_members(
     if members.keys() <= known:
         return
     unknown = {name: value for name, value in members.items() if name not in known}
+    names = [name for name in unknown if not NAME.fullmatch(name)]
+    if names:
+        yield from _line(aside(choice), Found(path, "\n".join(names), keys=True))
     alone = pieces and sum(isinstance(value, str) for value in unknown.values()) == 1
     for name, value in unknown.items():
         if alone and isinstance(value, str):

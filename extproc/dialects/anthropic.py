@@ -6,6 +6,7 @@ inspected, in a message as the message's own text, anywhere else as a parameter.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -107,7 +108,7 @@ class AnthropicMessages:
         pseudo = tuple(reader.messages(document))
         reader.declarations(document)
         _read_parameters(document, untrusted)
-        untrusted.not_inspected += ["history" for name in _HISTORY if document.get(name) is not None]
+        untrusted.not_inspected += _remembered(document)
         most = largest(document, ("max_tokens",), unbounded_at=0)
         return ChatRequest(
             dialect=self.name,
@@ -184,6 +185,17 @@ def _read_parameters(document: Members, untrusted: Untrusted) -> None:
             untrusted.walk("steering", value, (name,), keys=True)
         else:
             untrusted.parameter(name, value)
+
+
+def _remembered(document: Members) -> Iterator[str]:
+    """What the server adds to this request. A container without an id is a new one; skills are files that it has."""
+    for name in _HISTORY:
+        value = document.get(name)
+        if isinstance(value, dict) and value.get("id") is None and value.keys() <= {"id", "skills"}:
+            if value.get("skills"):
+                yield "file"
+        elif value is not None:
+            yield "history"
 
 
 def _without_blocks(request: ChatRequest, gone: list[JsonPath]) -> list[Edit]:

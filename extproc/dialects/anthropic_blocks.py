@@ -21,6 +21,9 @@ OPAQUE: Final = re.compile(r"[A-Za-z0-9+/]*+=*+")
 ENCRYPTED: Final = frozenset({"encrypted_content", "encrypted_index", "encrypted_stdout"})
 """Members that only the API can read. It takes them back as they were."""
 
+# A signature holds all of the thinking, of which the text beside it may be a summary.
+_OPAQUE_MEMBERS: Final = frozenset({("redacted_thinking", "data"), ("thinking", "signature")})
+_SPOKEN: Final = ("text", "thinking")
 _ROLES: Final = ("user", "assistant", "system")
 _MEDIA: Final = {
     "image": "image",
@@ -152,10 +155,10 @@ class Reader:
             self.untrusted.arguments(value, path, message)
         elif name == "input":
             self.untrusted.walk(scope, value, path, message, keys=True)
-        elif name == "data" and kind == "redacted_thinking":
+        elif name in _SPOKEN and isinstance(value, bool | int | float):
+            raise Malformed(f"'{name}' must be a string")
+        elif (kind, name) in _OPAQUE_MEMBERS:
             self._encrypted(scope, value, path, message)
-        elif name == "signature" and isinstance(value, str) and OPAQUE.fullmatch(value):
-            pass  # it proves that the thinking beside it is the API's own, and says nothing
         elif name == "citations" and scope != "tool_result":
             self._unknown("document", value, path, message)
         else:
@@ -183,6 +186,7 @@ class Reader:
 
     def _unknown(self, scope: str, value: Json, path: JsonPath, message: int) -> None:
         """List all strings and keys. Servers with readers of their own take ``tool_calls`` from any message."""
+        self.untrusted.name(scope, path, message)
         for found in strings(value, path):
             if found.keys:
                 self.untrusted.add(scope, found.text, found.path, message)
@@ -194,6 +198,7 @@ class Reader:
                 self.untrusted.add(scope, found.text, found.path, message)
 
     def _encrypted(self, scope: str, value: Json, path: JsonPath, message: int) -> None:
-        self.untrusted.not_inspected.append("encrypted")
+        if value:
+            self.untrusted.not_inspected.append("encrypted")
         if not (isinstance(value, str) and OPAQUE.fullmatch(value)):
             self.untrusted.walk(scope, value, path, message, keys=True)

@@ -40,6 +40,7 @@ class MessageDecoder:
         self._framer: Framer = SseFramer(limit_bytes) if streams else DocumentFramer(limit_bytes)
         self._templates = Templates(self._read, _NOTHING_VARIES)
         self._told: set[str] = set()  # steps that come once
+        self._given = 0  # blocks that were in the message from the start
         self._blocks: dict[int, str] = {}  # the types of all that were begun
         self._open: set[int] = set()
 
@@ -79,6 +80,7 @@ class MessageDecoder:
             read_message(speech, answer, ())
             frame = Frame(raw, line_render(raw, answer), closes=(0,), end=True)
         else:
+            _check_name(raw, answer)
             read_event(speech, answer)
             frame = Frame(raw, event_render(raw, answer), choices=_CHOICE, closes=speech.closes, end=speech.end)
         unread = tuple(speech.not_inspected)
@@ -112,7 +114,8 @@ class MessageDecoder:
         if not self._once("message"):
             raise Malformed("the answer begins twice")
         content = message.get("content") if isinstance(message, dict) else None
-        return (("message", len(content) if isinstance(content, list) else 0),)
+        self._given = len(content) if isinstance(content, list) else 0
+        return (("message", self._given),)
 
     def _once(self, name: str) -> tuple[Step, ...]:
         if name in self._told:
@@ -124,12 +127,16 @@ class MessageDecoder:
         if index in self._blocks or len(self._blocks) >= _BLOCKS_MAX:
             raise Malformed("the answer has more blocks than allowed, or two of the same index")
         kind = block.get("type") if isinstance(block, dict) else None
-        self._blocks[index] = kind = kind if isinstance(kind, str) else ""
+        kind = kind if isinstance(kind, str) else ""
+        # Clients append blocks, and then look for the arguments' block by its index.
+        if is_call(kind) and index != self._given + len(self._blocks):
+            raise Malformed("the answer has a call whose block is out of order")
+        self._blocks[index] = kind
         self._open.add(index)
         return (("start", index, kind),)
 
     def _check_piece(self, index: int) -> None:
-        if index not in self._open or not is_call(self._blocks[index]):
+        if index not in self._open or not is_call(self._blocks[index]) or "reason" in self._told:
             raise Malformed("the answer has arguments that belong to no call")
 
 
@@ -142,6 +149,19 @@ class CountDecoder(MessageDecoder):
     def cutoff(self, denial: Denial, closed: frozenset[int] = frozenset(), steps: Sequence[Step] = ()) -> bytes:  # noqa: ARG002
         """Phrase the error: a number has no place for a message."""
         return error(denial)
+
+
+def _check_name(raw: bytes, event: Json) -> None:
+    """Some clients go by an event's name, others by its document's type.
+
+    Raises:
+        Malformed: they differ. Some servers name no type where they report an error.
+    """
+    kind = event.get("type", "error") if isinstance(event, dict) else None
+    for line in raw.splitlines():
+        name, _, value = line.partition(b":")
+        if name == b"event" and value.strip().decode("utf-8", "replace") != kind:
+            raise Malformed("the answer has an event whose name is not its type")
 
 
 def _is_piece(event: Members) -> bool:

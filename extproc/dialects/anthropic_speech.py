@@ -1,6 +1,7 @@
 """What the events, blocks and documents of Anthropic's Messages API say, each read for itself.
 
-All text blocks of a message continue one text, since clients join them, and so do all thoughts. What is whole where it
+All text blocks of a message continue one text, since clients join them, and so do all thoughts. A block or delta of
+another type that has such a text says it all the same: not every client looks at the type. What is whole where it
 stands, such as the result of a search, is a text of its own. Everything unknown is text beside the message.
 """
 
@@ -13,7 +14,7 @@ from typing import Final
 
 from extproc.chat import CallDelta, Json, JsonPath, Malformed, TextDelta
 from extproc.dialects.answers import aside, body_text, labels, spoken, unknown_members
-from extproc.dialects.anthropic_blocks import ENCRYPTED, OPAQUE, result_scope
+from extproc.dialects.anthropic_blocks import ENCRYPTED, OPAQUE
 from extproc.dialects.members import Members, string
 from extproc.dialects.untrusted import strings
 from extproc.strict_json import dump
@@ -21,7 +22,8 @@ from extproc.strict_json import dump
 _MESSAGE: Final = frozenset({"id", "model", "type", "role", "content", "stop_reason", "stop_sequence", "usage"})
 _LABELS: Final = ("type", "role", "stop_reason", "stop_sequence")
 _STOPPED: Final = frozenset({"stop_reason", "stop_sequence"})
-_EVENT: Final = frozenset({"type", "index", "usage"})
+_TYPE: Final = frozenset({"type"})
+_EVENT: Final = _TYPE | {"index", "usage"}
 _BLOCK: Final = {
     "text": frozenset({"type", "text", "citations"}),
     "thinking": frozenset({"type", "thinking", "signature"}),
@@ -35,6 +37,7 @@ _DELTA: Final = {
     "citations_delta": frozenset({"type", "citation"}),
     "input_json_delta": frozenset({"type", "partial_json"}),
 }
+_SPOKEN: Final = {"text": "content", "thinking": "reasoning"}
 _PLAIN_KEY: Final = re.compile(r"[a-z0-9_]{0,32}")
 _SHORT: Final = re.compile(r"[A-Za-z0-9_.:-]{0,16}")
 # What these are called in a call, and in the declaration that a policy allowed.
@@ -67,8 +70,12 @@ def read_event(speech: Speech, event: Json) -> None:
         Malformed: it has text that is no string, or a call that cannot be read.
     """
     kind = event.get("type") if isinstance(event, dict) else None
-    if not isinstance(event, dict) or not isinstance(kind, str) or kind not in _READERS:
+    if not isinstance(event, dict) or not isinstance(kind, str):
         speech.deltas += body_text(event, (), aside(0))
+        return
+    if kind not in _READERS:
+        speech.deltas += labels(event, ("type",), (), 0)
+        speech.deltas += unknown_members(event, _TYPE, (), 0, pieces=True)
         return
     member = _READERS[kind]
     if member is not None:
@@ -79,7 +86,7 @@ def read_event(speech: Speech, event: Json) -> None:
     speech.end = kind == "message_stop"
     speech.deltas += body_text(event.get("index"), ("index",), aside(0))
     speech.deltas += _counts(event.get("usage"), ("usage",))
-    speech.deltas += unknown_members(event, _EVENT | {member or "type"}, (), 0)
+    speech.deltas += unknown_members(event, _EVENT | {member or "type"}, (), 0, pieces=True)
 
 
 _READERS: Final = {
@@ -134,23 +141,24 @@ def _read_block(speech: Speech, block: Members, index: Json, path: JsonPath, *, 
     kind = block.get("type")
     if not isinstance(kind, str):
         kind = ""
+    _read_spoken(speech, block, path)
     if is_call(kind):
         _read_call(speech, block, index, path, whole=whole)
     elif kind in _BLOCK:
-        for name, channel in (("text", "content"), ("thinking", "reasoning")):
-            if name == kind:
-                speech.deltas += spoken(0, channel, block.get(name), (*path, name))
         if kind != "text":
             _read_opaque(speech, block, "signature" if kind == "thinking" else "data", path)
         elif block.get("citations"):
-            _read_whole(speech, "body", block["citations"], (*path, "citations"))
-        speech.deltas += unknown_members(block, _BLOCK[kind], path, 0)
-    elif result_scope(kind):
-        _read_whole(speech, "tool_result", dict(block), path)
+            _read_whole(speech, block["citations"], (*path, "citations"))
+        speech.deltas += unknown_members(block, _BLOCK[kind] | _SPOKEN.keys(), path, 0)
     else:
         if kind == "container_upload":
             speech.not_inspected.append("file")
-        _read_whole(speech, "tool_definition" if kind == "mcp_tool_listing" else "body", dict(block), path)
+        _read_whole(speech, {name: value for name, value in block.items() if name not in _SPOKEN}, path)
+
+
+def _read_spoken(speech: Speech, members: Members, path: JsonPath) -> None:
+    for name, channel in _SPOKEN.items():
+        speech.deltas += spoken(0, channel, members.get(name), (*path, name))
 
 
 def _read_call(speech: Speech, block: Members, index: Json, path: JsonPath, *, whole: bool) -> None:
@@ -173,7 +181,7 @@ def _read_call(speech: Speech, block: Members, index: Json, path: JsonPath, *, w
     if declared != name:
         speech.deltas += labels(block, ("name",), path, 0)
     speech.deltas += labels(block, ("type",), path, 0)
-    speech.deltas += unknown_members(block, _CALL, path, 0)
+    speech.deltas += unknown_members(block, _CALL | _SPOKEN.keys(), path, 0)
 
 
 def _declared(block: Members, name: str) -> str:
@@ -185,16 +193,13 @@ def _declared(block: Members, name: str) -> str:
 
 def _read_delta(speech: Speech, delta: Members, index: Json, path: JsonPath) -> None:
     kind = delta.get("type")
-    if kind == "text_delta":
-        speech.deltas += spoken(0, "content", delta.get("text"), (*path, "text"))
-    elif kind == "thinking_delta":
-        speech.deltas += spoken(0, "reasoning", delta.get("thinking"), (*path, "thinking"))
-    elif kind == "signature_delta":
+    _read_spoken(speech, delta, path)
+    if kind == "signature_delta":
         _read_opaque(speech, delta, "signature", path)
     elif kind == "citations_delta":
-        _read_whole(speech, "body", delta.get("citation"), (*path, "citation"))
+        _read_whole(speech, delta.get("citation"), (*path, "citation"))
     elif kind == "compaction_delta":
-        _read_whole(speech, "body", dict(delta), path)
+        _read_whole(speech, {name: value for name, value in delta.items() if name not in _SPOKEN}, path)
         return
     elif kind == "input_json_delta":
         piece = delta.get("partial_json")
@@ -204,7 +209,7 @@ def _read_delta(speech: Speech, delta: Members, index: Json, path: JsonPath) -> 
     known = _DELTA.get(kind) if isinstance(kind, str) else None
     if known is None:
         speech.deltas += labels(delta, ("type",), path, 0)
-    speech.deltas += unknown_members(delta, known or frozenset({"type"}), path, 0, pieces=True)
+    speech.deltas += unknown_members(delta, (known or _TYPE) | _SPOKEN.keys(), path, 0, pieces=True)
 
 
 def _read_names(speech: Speech, members: Members, names: Sequence[str], path: JsonPath) -> None:
@@ -212,7 +217,7 @@ def _read_names(speech: Speech, members: Members, names: Sequence[str], path: Js
     for name in names:
         value = members.get(name)
         if value is not None and not (isinstance(value, str) and _SHORT.fullmatch(value)):
-            _read_whole(speech, "body", value, (*path, name))
+            _read_whole(speech, value, (*path, name))
 
 
 # ---- texts -------------------------------------------------------------------------------------------------------
@@ -227,15 +232,18 @@ def _read_opaque(speech: Speech, members: Members, name: str, path: JsonPath) ->
         speech.deltas += body_text(value, (*path, name), aside(0))
 
 
-def _read_whole(speech: Speech, name: str, value: Json, path: JsonPath) -> None:
-    """Texts that stand alone: every string and key of a value."""
+def _read_whole(speech: Speech, value: Json, path: JsonPath) -> None:
+    """Texts that stand alone: every string and key of a value.
+
+    So is what a server's tool returned: the model has read it, and the client is about to.
+    """
     media = set(_media(value, path))
     for found in strings(value, path):
         opaque = not found.keys and OPAQUE.fullmatch(found.text)
         if opaque and (found.path[-1] in ENCRYPTED or found.path in media):
             speech.not_inspected.append("file" if found.path in media else "encrypted")
         elif found.text and not (found.keys and _plain_keys(found.text)):
-            speech.deltas.append(TextDelta((0, name), found.text, found.path, alone=True))
+            speech.deltas.append(TextDelta((0, "body"), found.text, found.path, alone=True))
 
 
 def _media(value: Json, path: JsonPath) -> Iterator[JsonPath]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from extproc.chat import Denial, Json, JsonPath
+from extproc.chat import Denial, Json, JsonPath, Malformed
 from extproc.dialects.answers import aside, spoken
 from extproc.dialects.members import Members
 from extproc.dialects.openai_chunks import CHOICE, DONE, Form, Speech
@@ -40,6 +40,8 @@ def streamed_answer(head: dict[str, Json], text: str, choices: Sequence[int], us
 
 
 def _read(speech: Speech, choice: Members, index: int, path: JsonPath, *, whole: bool) -> None:  # noqa: ARG001
+    if choice.get("delta") or choice.get("message"):  # may call tools, and say a text that goes on in the next chunk
+        raise Malformed("the answer has a choice of a conversation")
     for name, channel in _SPEECH.items():
         if name == "reasoning" and choice.get("reasoning_content") is not None:  # says it all a second time
             speech.deltas += spoken(aside(index), "body", choice.get(name), (*path, name))

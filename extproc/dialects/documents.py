@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from extproc.chat import Denial, Frame, Json, Malformed, Step
-from extproc.dialects.answers import body_text, line_render
+from extproc.dialects.answers import body_text, line_render, plain_frame
 from extproc.dialects.untrusted import is_base64
 from extproc.framing import DocumentFramer
 from extproc.strict_json import read_answer
@@ -38,6 +38,8 @@ class DocumentDecoder:
 
 
 def _frame(raw: bytes) -> Frame:
+    if DocumentFramer.payload(raw) is None:
+        return plain_frame(raw)
     document = read_answer(raw)
     if not isinstance(document, dict):
         raise Malformed("the answer is not a JSON object")

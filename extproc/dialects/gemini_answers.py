@@ -19,9 +19,11 @@ from extproc.dialects.answers import (
     aside,
     body_text,
     event_render,
+    identifiers,
     labels,
     line_render,
     plain_frame,
+    repeatable,
     spoken,
     unknown_members,
 )
@@ -29,7 +31,7 @@ from extproc.dialects.gemini_content import media_kind, plain_text
 from extproc.dialects.gemini_names import camel, member, spelled
 from extproc.dialects.members import Members
 from extproc.dialects.tokens import copy_of, logprobs, token_ids
-from extproc.dialects.untrusted import strings
+from extproc.dialects.untrusted import is_base64, strings
 from extproc.framing import ArrayFramer, DocumentFramer, Framer, SseFramer
 from extproc.strict_json import dump, read_answer
 
@@ -143,7 +145,7 @@ class GeminiDecoder:
                 _read_candidate(speech, candidate, at)
         for field_name, (name, value) in fields.items():
             if field_name in _HEAD:
-                yield from self._read_head(field_name, name, value)
+                yield from identifiers(answer, (name,), (), 0)
             elif field_name in _WORDED:
                 yield from _worded(value, (name,), 0)
             elif field_name != "candidates":
@@ -152,14 +154,10 @@ class GeminiDecoder:
             unknown = {name: value for field_name, (name, value) in fields.items() if field_name not in _TOP}
             for choice in sorted(speech.choices - {0}):
                 yield from token_ids(unknown, (), choice)
-        if "usageMetadata" in fields:
-            self._usage = fields["usageMetadata"][1]
-
-    def _read_head(self, field_name: str, name: str, value: Json) -> Iterator[TextDelta]:
-        """What names the answer, which each frame repeats: it is read once, and again where it says another thing."""
-        if value is not None and self._head.get(field_name) != value:
-            self._head[field_name] = value
-            yield from body_text(value, (name,), aside(0))
+        self._head |= repeatable({field_name: value for field_name, (_, value) in fields.items()}, _HEAD)
+        name, usage = fields.get("usageMetadata", ("", None))
+        if usage and not any(_worded(usage, (name,), 0)):
+            self._usage = usage
 
 
 class ValuesDecoder:
@@ -346,6 +344,7 @@ def _read_blob(speech: _Speech, blob: Members, index: int, path: JsonPath) -> No
     said = plain_text(kind or "", data or "")
     if said is None:
         speech.not_inspected.append(media_kind(kind or ""))
+        speech.deltas += () if is_base64(data or "") else body_text(data, (*path, "data"), aside(index))
     else:  # it cannot be edited in base64, so it goes as a whole
         speech.deltas += [TextDelta((index, "content"), text, path, drop=True, alone=True) for text in said]
     speech.deltas += unknown_members(blob, frozenset({"data"}), path, index)

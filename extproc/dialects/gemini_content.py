@@ -13,7 +13,7 @@ from typing import Final
 from extproc.chat import REMOVED, ChatRequest, Edit, Json, JsonPath, Malformed, ToolDefinition
 from extproc.dialects.gemini_names import camel, each, member, spelled
 from extproc.dialects.members import Members, flag, largest, object_, required_string, string
-from extproc.dialects.untrusted import Untrusted, strings
+from extproc.dialects.untrusted import Untrusted, is_base64, strings
 from extproc.strict_json import read_answer
 
 _SCOPES: Final = {"user": "user", "model": "assistant", "function": "tool_result"}
@@ -105,7 +105,8 @@ def _read_blob(untrusted: Untrusted, blob: Members, path: JsonPath, message: int
     said = plain_text(kind, data or "")
     if said is None:
         untrusted.not_inspected.append(media_kind(kind))
-    for text in said or ():
+        said = [] if is_base64(data or "") else [data or ""]
+    for text in said:
         # The path leads to other text than this, so that it is refused where it would have to be edited.
         untrusted.add("document", text, (*path, "data"), message)
 

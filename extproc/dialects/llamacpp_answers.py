@@ -93,6 +93,8 @@ def _results(answer: Json) -> Iterator[tuple[int, Members, JsonPath]]:
     for position, result in enumerate(answer if isinstance(answer, list) else [answer]):
         if not isinstance(result, dict):
             raise Malformed("the answer has a result that is not an object")
+        if isinstance(result.get("choices"), list):  # OpenAI's form, whose texts would not be seen to go on
+            raise Malformed("the answer is one of another API")
         yield position, result, (position,) if several else ()
 
 

@@ -6,14 +6,15 @@ words; what a person or a program gives (prompts, resources, forms) as a user's.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from extproc.chat import ChatRequest, Denial, Edit, Json, JsonPath, Malformed, Parameter, RequestHead, ToolCall
+from extproc.chat import ChatRequest, Denial, Edit, Json, JsonPath, Malformed, Parameter, RequestHead, Text, ToolCall
 from extproc.dialects.answers import BodyDecoder, media_type
 from extproc.dialects.base import Decoder
 from extproc.dialects.mcp_answers import ErrorDecoder, McpDecoder, answer_id, error, tool_error
-from extproc.dialects.mcp_headers import check_headers
+from extproc.dialects.mcp_headers import check_headers, repeated
 from extproc.dialects.mcp_messages import CALL, METHODS, NAMED_BY, NAMES, is_modern, said, stated_version
 from extproc.dialects.members import Members, fields, object_, required_string
 from extproc.dialects.untrusted import Untrusted
@@ -60,6 +61,7 @@ class Mcp:
         check_headers(head, method, params)
         untrusted = Untrusted()
         _read_message(document, untrusted)
+        untrusted.texts = _not_editable(untrusted.texts, repeated(head))
         asked = () if method is None else (Parameter("mcp_method", ("method",), method, method in METHODS),)
         return ChatRequest(
             dialect=self.name,
@@ -149,6 +151,11 @@ def _read_message(document: Members, untrusted: Untrusted) -> None:
             _read_result(value, (name,), untrusted)
         else:
             _read("user", value, (name,), untrusted)
+
+
+def _not_editable(texts: list[Text], repeated: frozenset[str]) -> list[Text]:
+    """What a header says once more cannot be edited in the body alone, so such a text stands at no string of it."""
+    return [replace(text, path=text.path[:-1]) if text.text in repeated else text for text in texts]
 
 
 def _read_params(params: Members, method: Json, untrusted: Untrusted) -> None:

@@ -45,6 +45,12 @@ def check_headers(head: RequestHead, method: str | None, params: Members) -> Non
     _check_arguments(head, params.get("arguments") if method == CALL else None)
 
 
+def repeated(head: RequestHead) -> frozenset[str]:
+    """What the headers repeat of a message that they fit: nobody edits it there."""
+    said = (_decoded(value) for name, value in head.headers if name == _NAME or name.startswith(_PARAM))
+    return frozenset(value for value in said if value is not None)
+
+
 def _check_name(name: str | None, method: str | None, params: Members, *, required: bool) -> None:
     """Compare ``mcp-name``. Methods of extensions choose the parameter that it repeats."""
     own = NAMED_BY.get(method or "")

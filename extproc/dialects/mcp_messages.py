@@ -94,6 +94,7 @@ _FREE: Final = frozenset(
     {"_meta", "structuredContent", "arguments", "input", "data", "metadata", "experimental", "extensions"}
     | {"inputSchema", "outputSchema", "requestedSchema"}
 )
+_NUMBER_THAT_TELLS: Final = 10**8  # what could be a card's or a person's; sizes and counts are less
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*+={0,2}")
 _IMAGE_URL: Final = re.compile(r"data:image/[a-z0-9.+-]{1,32};base64,")
 
@@ -109,6 +110,8 @@ class Said:
 def said(value: Json, path: JsonPath) -> Said:
     """List every string and the keys of every object, save where the protocol's own words are all there is.
 
+    In anyone's JSON whole numbers are listed, too, if they are long enough to tell something.
+
     The path of keys is their object's, so that an edit cannot leave them standing.
     """
     found = Said()
@@ -118,6 +121,8 @@ def said(value: Json, path: JsonPath) -> Said:
         if isinstance(current, str):
             if current and current not in _WORDS:
                 found.texts.append(Found(place, current, keys=False))
+        elif free and isinstance(current, int) and abs(current) >= _NUMBER_THAT_TELLS:
+            found.texts.append(Found(place, str(current), keys=False))
         elif isinstance(current, list):
             stack.extend(((*place, index), current[index], free) for index in reversed(range(len(current))))
         elif isinstance(current, dict):

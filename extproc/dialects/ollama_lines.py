@@ -22,6 +22,7 @@ from extproc.dialects.answers import (
     listed_call,
     logprobs,
     plain_frame,
+    repeatable,
     spoken,
     unknown_members,
 )
@@ -72,13 +73,12 @@ class LinesDecoder:
         return frame
 
     def _remember(self, line: Members) -> None:
-        model, created_at = line.get("model"), line.get("created_at")
-        if isinstance(model, str) and model != self._head["model"]:
-            self._head["model"] = model
+        told = repeatable(line, _HEAD)
+        if told.get("model", self._head["model"]) != self._head["model"]:
             self._templates.forget()  # so that those known are of this model
-        if isinstance(created_at, str):
-            self._head["created_at"] = created_at
+        if "created_at" in told:
             self._templates.varied = None
+        self._head |= told
 
     def _last_head(self) -> dict[str, Json]:
         varied = self._templates.varied

@@ -23,6 +23,7 @@ from extproc.dialects.members import (
     string,
 )
 from extproc.dialects.openai_chunks import ChatDecoder, answer_head, streamed_answer, whole_answer
+from extproc.dialects.prompt_templates import check_template_arguments
 from extproc.dialects.server_settings import LLAMACPP, SAMPLING, SGLANG, VLLM
 from extproc.dialects.settings import Names, named, read_settings
 from extproc.dialects.tools import declared_tools, removal
@@ -36,15 +37,6 @@ _CHOICES: Final = ("n", "n_cmpl", "best_of")
 _WEB_SEARCH: Final = "web_search_options"  # its presence switches a built-in tool on
 _DOCUMENTS: Final = "documents"  # vLLM prints them into the prompt
 _IDS: Final = "input_ids"  # SGLang reads them in the place of the messages
-_TEMPLATE_KWARGS: Final = "chat_template_kwargs"
-# llama.cpp and vLLM let these arguments take the place of what the template would print otherwise.
-_TEMPLATE_OWN: Final = frozenset(
-    {
-        *("messages", "conversation", "tools", "functions", "custom_tools", "builtin_tools", "documents"),
-        *("chat_template", "add_generation_prompt", "continue_final_message", "bos_token", "eos_token"),
-    }
-)
-_KWARG_CHARS: Final = 64
 _STRUCTURES: Final = (
     *("json", "regex", "choice", "grammar", "json_object", "structural_tag", "whitespace_pattern"),
     *("disable_fallback", "disable_any_whitespace", "disable_additional_properties"),
@@ -86,7 +78,14 @@ _KNOWN: Final[Names] = {
         *("reasoning_effort", "tool_choice", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention"),
         "safety_identifier",
         # what servers add for chats
-        *("chat_template", _TEMPLATE_KWARGS, "add_generation_prompt", "continue_final_message", "echo", "best_of"),
+        *(
+            "chat_template",
+            "chat_template_kwargs",
+            "add_generation_prompt",
+            "continue_final_message",
+            "echo",
+            "best_of",
+        ),
         *("reasoning", "thinking", "enable_thinking", "include_reasoning", "separate_reasoning", "stream_reasoning"),
         *("media_io_kwargs", "mm_processor_kwargs", "use_audio_in_video", "max_dynamic_patch", "min_dynamic_patch"),
         *("return_prompt_text", "return_prompt_token_ids", "return_meta_info", "task"),
@@ -128,7 +127,7 @@ class OpenAiChat:
         document = read(body, _REQUEST, limits)
         model = required_string(document, "model")
         untrusted = Untrusted()
-        check_template(document)
+        check_template_arguments(document)
         messages = read_messages(document, untrusted)
         tools = _read_tools(document, untrusted)
         for name, value in document.items():
@@ -186,14 +185,6 @@ def error(denial: Denial) -> bytes:
         "code": denial.code,
     }
     return dump({"error": details})
-
-
-def check_template(document: Members) -> None:
-    """Refuse what would put another conversation, or other tools, in the place of those that are judged."""
-    for name, value in (object_(document, _TEMPLATE_KWARGS) or {}).items():
-        text_is_long = isinstance(value, str) and len(value) > _KWARG_CHARS
-        if name in _TEMPLATE_OWN or text_is_long or isinstance(value, dict | list):
-            raise Malformed(f"'{_TEMPLATE_KWARGS}' may hold switches and short values only")
 
 
 def read_messages(document: Members, untrusted: Untrusted) -> list[dict[str, Json]]:

@@ -25,6 +25,7 @@ from extproc.dialects.answers import (
     listed_call,
     logprobs,
     plain_frame,
+    repeatable,
     spoken,
     token_ids,
     unknown_members,
@@ -112,8 +113,10 @@ class ChatDecoder:
 
     def _remember(self, answer: Members, choices: frozenset[int]) -> None:
         if not self._head and choices:  # Azure's first chunk has empty names and no choices
-            self._head = {name: value for name in _HEAD if (value := answer.get(name)) is not None}
-        self._usage = answer.get("usage") or self._usage
+            self._head = repeatable(answer, _HEAD)
+        usage = answer.get("usage")
+        if usage and not any(figures(usage, (), 0)):
+            self._usage = usage
         self._seen |= choices
         if len(self._seen) > _CHOICES_MAX:
             raise Malformed("the answer has more choices than allowed")
@@ -195,7 +198,7 @@ def _read_choice(speech: Speech, choice: Members, position: int, form: Form, *, 
     if "logprobs" in choice:
         speech.deltas += logprobs(index, choice["logprobs"], (*path, "logprobs"))
     speech.deltas += labels(choice, _REASONS, path, index)
-    speech.deltas += unknown_members(choice, form.members, path, index)
+    speech.deltas += unknown_members(choice, form.members, path, index, pieces=not whole)
     if choice.get("finish_reason"):  # some servers send "" where others send null
         speech.closes.append(index)
 

@@ -9,7 +9,8 @@ from extproc.dialects.answers import BodyDecoder, media_type
 from extproc.dialects.base import Decoder
 from extproc.dialects.documents import DocumentDecoder
 from extproc.dialects.members import Members, fields, required_string
-from extproc.dialects.openai_chat import check_template, error, read_messages
+from extproc.dialects.openai_chat import error, read_messages
+from extproc.dialects.prompt_templates import check_template_arguments
 from extproc.dialects.settings import Names, named, read_settings
 from extproc.dialects.turns import turn_settings
 from extproc.dialects.untrusted import ROLE_SCOPES, Untrusted
@@ -43,7 +44,7 @@ class OpenAiEmbeddings:
         """Read a request body strictly."""
         document = read(body, _REQUEST, limits)
         untrusted = Untrusted()
-        check_template(document)
+        check_template_arguments(document)
         messages: list[dict[str, Json]] = []
         if document.get("messages") is not None:
             messages = read_messages(document, untrusted)

@@ -29,6 +29,7 @@ from extproc.strict_json import read_answer
 
 _LANE: Final = frozenset({0})
 _NUMBER_MAX: Final = 1 << 53
+_UNNAMED: Final = frozenset({"", "message"})  # what an event is called that has no name
 
 
 class ResponsesDecoder:
@@ -66,7 +67,7 @@ class ResponsesDecoder:
         if not self.streams:
             return self._document(raw, answer)
         render = event_render(raw, answer)
-        kind = answer.get("type") if isinstance(answer, dict) else None
+        kind = _kind(raw, answer)
         if not isinstance(answer, dict) or not isinstance(kind, str):
             return _foreign(raw, render, answer)
         self._count(answer)
@@ -120,6 +121,23 @@ class ResponsesDecoder:
         deltas += copies(deltas)
         closes = tuple(range(max(len(output), 1)))
         return Frame(raw, render, tuple(deltas), tuple(calls), _LANE, closes, True, (), tuple(unseen))
+
+
+def _kind(raw: bytes, answer: Json) -> Json:
+    """An event's type. Some clients go by its name instead, so where there are both they are the same.
+
+    Raises:
+        Malformed: they are not.
+    """
+    kind = answer.get("type") if isinstance(answer, dict) else None
+    for line in raw.splitlines():
+        field, _, value = line.partition(b":")
+        name = value.removeprefix(b" ").decode("utf-8", "replace")
+        if field == b"event" and name not in _UNNAMED and name != kind:
+            if kind is not None:
+                raise Malformed("the answer has an event whose name is not its type")
+            kind = name
+    return kind
 
 
 def _foreign(raw: bytes, render: Render, answer: Json) -> Frame:

@@ -3,7 +3,8 @@
 A stream says everything more than once: piece by piece, then whole as parts, items and the response at the end. What
 comes in pieces speaks on the channels of its item (its choice, numbered by its place in ``output``); what is whole is
 judged once more where it stands, so that it leaves edited in the same way. All parts of an item share a channel, as
-clients join them. A call is decided when its arguments are done, or its item.
+clients join them; so do the texts, and the parts, that are done. A call is decided when its arguments are done, or its
+item. Clients tell items by their place or by their id, and join parts by their number, so those may not disagree.
 
 What is not known here is text of a ``body`` channel. What lives here: what an event says, and which item says it. What
 must not: frames, the end of a cut answer.
@@ -12,17 +13,19 @@ must not: frames, the end of a cut answer.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from extproc.chat import CallDelta, Json, Malformed, Step, TextDelta
+from extproc.chat import CallDelta, Channel, Json, Malformed, Step, TextDelta
 from extproc.dialects.answers import (
     aside,
     body_text,
     copies,
     identifiers,
     logprobs,
+    says_nothing,
     spoken,
     unknown_members,
 )
@@ -36,23 +39,23 @@ from extproc.dialects.responses_end import (
     PART_DONE,
 )
 from extproc.dialects.responses_items import Said, beside, output_of, read_item, read_part, repeated
-from extproc.dialects.untrusted import is_base64
+from extproc.dialects.untrusted import NAME, is_base64
 
 _PIECES: Final = {
     "response.output_text.delta": "content",
     "response.refusal.delta": "refusal",
     "response.reasoning_text.delta": "reasoning",
-    "response.reasoning_summary_text.delta": "reasoning",
+    "response.reasoning_summary_text.delta": "summary",
     "response.reasoning.delta": "reasoning",
-    "response.reasoning_summary.delta": "reasoning",
+    "response.reasoning_summary.delta": "summary",
 }
 _WHOLES: Final = {
     "response.output_text.done": ("text", "content"),
     "response.refusal.done": ("refusal", "refusal"),
     "response.reasoning_text.done": ("text", "reasoning"),
-    "response.reasoning_summary_text.done": ("text", "reasoning"),
+    "response.reasoning_summary_text.done": ("text", "summary"),
     "response.reasoning.done": ("text", "reasoning"),
-    "response.reasoning_summary.done": ("text", "reasoning"),
+    "response.reasoning_summary.done": ("text", "summary"),
 }
 _CALL_PIECES: Final = {
     "response.function_call_arguments.delta": "delta",
@@ -86,8 +89,9 @@ _MEDIA: Final = {
 }
 _TRANSCRIPT: Final = "response.audio.transcript.delta"
 _PARTS: Final = frozenset({"response.content_part.added", "response.content_part.done"})
+_OF_ITEMS: Final = frozenset({*_PIECES, *_CALL_PIECES, *_CALL_WHOLES})
 _IDENTIFIERS: Final = ("item_id", "obfuscation")
-_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_ID: Final = re.compile(r"(?:resp|msg|rs|fc|item)_[A-Za-z0-9-]{0,64}")
 CHOICES_MAX: Final = 1024  # of one answer: each costs memory until its end, and no API gives as many
 _REPEATS: Final = 1 << 16  # where the numbers of choices begin that exist only to judge a repeated text
 _REPEATS_MAX: Final = 8192
@@ -120,6 +124,8 @@ class EventReader:
         self._names: dict[int, str] = {}  # what the call of a choice would run
         self._open: set[int] = set()  # choices with a call that is not decided
         self._done: set[int] = set()
+        self._parts: dict[Channel, int] = {}  # the part that speaks
+        self._unseen: dict[int, Counter[str]] = {}  # what nobody can read, by choice
         self._repeats = 0
         self._steps = 0
 
@@ -144,7 +150,7 @@ class EventReader:
         elif kind in _WHOLES:
             member, channel = _WHOLES[kind]
             event.known.add(member)
-            self._repeat(event, list(_with_logprobs(event, member, channel)))
+            self._go_on(event, list(_with_logprobs(event, member, channel)), "text")
         elif kind in _CALL_PIECES:
             self._read_call_piece(event, _CALL_PIECES[kind])
         elif kind in _CALL_WHOLES:
@@ -161,12 +167,27 @@ class EventReader:
             event.known.add("delta")
             event.deltas += spoken(aside(event.choice), "content", event.members.get("delta"), ("delta",))
         else:
-            event.known.add("delta")
-            event.deltas.append(TextDelta((aside(event.choice), "body"), kind, ("type",), alone=True))
-            event.deltas += spoken(aside(event.choice), "body", event.members.get("delta"), ("delta",))
+            self._read_unknown(event)
+
+    def _read_unknown(self, event: Event) -> None:
+        """Read an event of another type. What it calls an item or a response may be taken for one."""
+        event.known.add("delta")
+        event.deltas.append(TextDelta((aside(event.choice), "body"), event.kind, ("type",), alone=True))
+        event.deltas += spoken(aside(event.choice), "body", event.members.get("delta"), ("delta",))
+        item, response = event.members.get("item"), event.members.get("response")
+        if isinstance(item, dict):
+            event.known.add("item")
+            self._add_repeated(event, read_item(item, ("item",), event.choice, self._kinds), event.choice)
+        if isinstance(response, dict):
+            self._read_life(event)
 
     def _read_piece(self, event: Event, channel: str) -> None:
         event.known.add("delta")
+        number = event.members.get("summary_index" if channel == "summary" else "content_index")
+        if number is not None:
+            if type(number) is not int or number < self._parts.get((event.choice, channel), number):
+                raise Malformed("the answer goes on with a part that it had left")
+            self._parts[event.choice, channel] = number
         event.deltas += _with_logprobs(event, "delta", channel)
 
     def _read_call_piece(self, event: Event, member: str) -> None:
@@ -206,6 +227,7 @@ class EventReader:
             event.steps.append((ITEM_DONE, event.choice))
             return
         event.deltas += said.deltas
+        self._see(event, said, event.choice)
         if said.calls:
             self._names[event.choice] = said.calls[0].name
         for index, piece in enumerate(said.calls):
@@ -213,7 +235,7 @@ class EventReader:
                 event.calls.append(replace(piece, index=index + 1, again=True))
             else:
                 self._open.add(event.choice)
-                event.calls.append(replace(piece, whole=False, id=label(item.get("call_id") or identity)))
+                event.calls.append(replace(piece, whole=False, id=str(item.get("call_id") or identity or "")))
         event.steps.append((ITEM, event.choice, label(identity) or f"item_{event.choice}", kind))
 
     def _read_part(self, event: Event) -> None:
@@ -221,12 +243,13 @@ class EventReader:
         part = event.members.get("part")
         said = read_part(part, ("part",), event.choice)
         if event.kind in _PARTS_DONE:
-            self._add_repeated(event, said, event.choice)
+            self._go_on(event, said.deltas, "part")
+            self._see(event, said, event.choice)
             if event.kind in _PARTS:
                 event.steps.append((PART_DONE, event.choice))
             return
         event.deltas += said.deltas
-        event.unseen += said.unseen
+        self._see(event, said, event.choice)
         if event.kind in _PARTS:
             kind = part.get("type") if isinstance(part, dict) else None
             event.steps.append((PART, event.choice, label(kind)))
@@ -249,7 +272,7 @@ class EventReader:
             if event.kind in _BEGINNINGS:
                 event.deltas += said.deltas
                 event.calls += said.calls
-                event.unseen += said.unseen
+                self._see(event, said, choice)
             else:
                 self._add_repeated(event, said, choice)
         self._repeat(event, list(beside(response, ("response",), event.choice)))
@@ -267,7 +290,7 @@ class EventReader:
         rest = {
             name: value
             for name, value in event.members.items()
-            if name not in event.known and isinstance(value, str | list | dict)
+            if name not in event.known and (isinstance(value, str | list | dict) or not NAME.fullmatch(name))
         }
         if not rest:
             return
@@ -284,8 +307,24 @@ class EventReader:
     def _add_repeated(self, event: Event, said: Said, choice: int) -> None:
         self._repeat(event, said.deltas)
         event.calls += [replace(piece, index=at, again=True) for at, piece in enumerate(said.calls, start=1)]
-        if choice not in self._done:
-            event.unseen += said.unseen
+        self._see(event, said, choice)
+
+    def _see(self, event: Event, said: Said, choice: int) -> None:
+        """Note what nobody can read, unless it was noted before."""
+        seen, now = self._unseen.get(choice, Counter()), Counter(said.unseen)
+        event.unseen += (now - seen).elements()
+        self._unseen[choice] = seen | now
+
+    def _go_on(self, event: Event, deltas: list[TextDelta], form: str) -> None:
+        """Repeat a text, or a part, that goes on with those before it as long as its item is not done."""
+        rest = []
+        for delta in deltas:
+            choice, name = delta.channel
+            if delta.drop or choice < 0 or choice in self._done:
+                rest.append(delta)
+            else:
+                event.deltas.append(delta._replace(channel=(choice, f"{name}.{form}"), again=True))
+        self._repeat(event, rest)
 
     def _repeat(self, event: Event, deltas: list[TextDelta]) -> None:
         texts, own = repeated(deltas, self._fresh)
@@ -305,15 +344,17 @@ class EventReader:
         index = event.get("output_index")
         item = event.get("item")
         identity = item.get("id") if isinstance(item, dict) else event.get("item_id")
-        if isinstance(index, int) and not isinstance(index, bool):
-            if index < 0:
+        if index is not None:
+            if type(index) is not int or index < 0:
                 raise Malformed("the answer has an 'output_index' that is not one")
             choice = index
+            if kind in _OF_ITEMS and self._ids.get(str(identity), choice) != choice:
+                raise Malformed("the answer has an 'item_id' that is another item's")
         elif isinstance(identity, str) and identity in self._ids:
             choice = self._ids[identity]
         else:
             choice = self._choices if kind == _ADDED else self._last
-        if kind == _ADDED and isinstance(identity, str):
+        if kind == _ADDED and isinstance(identity, str) and identity:
             self._ids[identity] = choice
         if kind == _ADDED or choice != self._last:
             self._last = self._known(choice)
@@ -335,5 +376,5 @@ def _with_logprobs(event: Event, member: str, channel: str) -> Iterator[TextDelt
 
 
 def label(value: Json) -> str:
-    """A name or an id, if it looks like one."""
-    return value if isinstance(value, str) and _ID.fullmatch(value) else ""
+    """A kind or an id that the end of an answer may say once more: a rule may have edited it, so no other one."""
+    return value if isinstance(value, str) and (says_nothing(value) or _ID.fullmatch(value)) else ""

@@ -39,7 +39,7 @@ _MEMBER_SCOPES: Final = {
     ("file_search_call", "results"): "document",
     ("web_search_call", "results"): "document",
 }
-_DECLARING: Final = frozenset({"additional_tools", "tool_search_output"})
+_LISTING: Final = "mcp_list_tools"  # says what a server of a declared tool offers, and declares nothing
 _NAMED_TOOLS: Final = frozenset({"function", "custom"})
 
 # What a part carries that nobody reads, by the part's type, and by its own name where the type is not known.
@@ -81,7 +81,7 @@ def read_input(document: Members, untrusted: Untrusted) -> tuple[list[ToolDefini
             settings += unknown
         else:
             scope = _SCOPES.get(kind, "user")
-        if kind in _DECLARING:
+        if kind != _LISTING:
             tools += declared(objects(item, "tools"), (*path, "tools"))
         _read_item(item, kind, scope, path, untrusted)
     if items and (_kind(items[-1]) == "reasoning" or items[-1].get("role") == "assistant"):
@@ -112,9 +112,9 @@ def _definitions(tool: Members, path: JsonPath) -> Iterator[ToolDefinition]:
         yield from declared(objects(tool, "tools"), (*path, "tools"))
         return
     # Some upstreams read the form of chat completions, too, so a declaration may be two tools.
-    own = tool.get(kind)
-    inner = string(own, "name") if isinstance(own, dict) else None
-    names = {inner, string(tool, "name")} if kind in _NAMED_TOOLS else {kind}
+    inner = [tool.get(each) for each in sorted(_NAMED_TOOLS)]
+    names = {string(own, "name") for own in inner if isinstance(own, dict)}
+    names.add(string(tool, "name") if kind in _NAMED_TOOLS else kind)
     names.discard(None)
     if not names:
         raise Malformed("a tool must have a 'name'")
@@ -160,6 +160,8 @@ def _read_item(item: Members, kind: str, scope: str, path: JsonPath, untrusted: 
             untrusted.not_inspected.append(_ENCODED[name])
             if not isinstance(value, str) or not is_base64(value):
                 untrusted.walk(own, value, place, message, keys=True)
+        elif name in _MEDIA_MEMBERS and kind in _MEDIA_PARTS and value is not None:
+            untrusted.media(_MEDIA_PARTS[kind], value, place, message, scope=own)
         else:
             untrusted.walk(own, value, place, message, keys=True)
 

@@ -42,13 +42,15 @@ _ARGUMENTS: Final = {
     "computer_call": ("action", "actions"),
 }
 _UNKNOWN_CALL: Final = ("arguments", "input")
+# The kinds that say which tool they call; what others call a name runs nothing.
+_NAMED: Final = frozenset({"function_call", "custom_tool_call", "mcp_call", "mcp_approval_request"})
 _TOOLS: Final = {"program": "programmatic_tool_calling"}
 _RESULTS: Final = frozenset({"output", "outputs", "results", "result"})
 _LABELS: Final = ("id", "type", "status", "role", "call_id", "phase", "server_label", "namespace", "container_id")
 _NAMES: Final = ("id", "object", "model", "status", "service_tier", "truncation", "previous_response_id")
 _RESPONSE: Final = frozenset({*_NAMES, "output", "usage"})
 _PART: Final = frozenset({"type", "text", "refusal", "transcript", "logprobs", "annotations", "data"})
-_REASONING_PARTS: Final = frozenset({"reasoning_text", "summary_text"})
+_REASONING_PARTS: Final = {"reasoning_text": "reasoning", "summary_text": "summary"}
 _DATA: Final = re.compile(r"data:(image|audio|video)?[^,]{0,100};base64,[A-Za-z0-9+/=_-]*+")
 
 
@@ -64,7 +66,7 @@ class Said:
 def tool_of(item: Members, kinds: Collection[str]) -> str:
     """What a call would run: the name it says, or its kind of tool, as the request declared it (one of ``kinds``)."""
     name = item.get("name")
-    if isinstance(name, str) and name:
+    if isinstance(name, str) and name and _says_name(item):
         return name
     kind = str(item.get("type")).removesuffix("_call")
     kind = _TOOLS.get(kind, kind)
@@ -83,22 +85,22 @@ def read_item(item: Json, path: JsonPath, choice: int, kinds: Collection[str] = 
         raise Malformed("the answer has an item that is not an object")
     said = Said()
     kind = item.get("type")
-    arguments = _arguments(kind)
+    arguments = _arguments(item)
     calls = [name for name in arguments if item.get(name) is not None] or list(arguments[:1])
     if arguments is _UNKNOWN_CALL:
         calls = [name for name in arguments if item.get(name) is not None]
     for index, name in enumerate(calls):
         members = {"name": tool_of(item, kinds), name: item.get(name)}
         said.calls.append(call(members, choice, index, path, name, whole=True)[0])
-    known = {*_LABELS, *calls, *(("name",) if calls else ())}
+    known = {*_LABELS, *calls, *(("name",) if calls and _says_name(item) else ())}
     for name, value in item.items():
-        if name in known or value is None:
+        if name in known:
             continue
         place = (*path, name)
         if name == "content":
-            _read_parts(said, value, place, choice, reasoning=kind == "reasoning")
+            _read_parts(said, value, place, choice, "reasoning" if kind == "reasoning" else "content")
         elif name == "summary":
-            _read_parts(said, value, place, choice, reasoning=True)
+            _read_parts(said, value, place, choice, "summary")
         elif name == "encrypted_content":
             _unread(said, "encrypted", value, place, choice)
         elif name == "result" and kind == "image_generation_call":
@@ -114,7 +116,7 @@ def read_item(item: Json, path: JsonPath, choice: int, kinds: Collection[str] = 
 def read_part(part: Json, path: JsonPath, choice: int) -> Said:
     """Read one part of an item's content or summary, where it comes alone."""
     said = Said()
-    _read_part(said, part, path, choice, reasoning=False)
+    _read_part(said, part, path, choice, "content")
     return said
 
 
@@ -144,7 +146,7 @@ def repeated(deltas: Iterable[TextDelta], fresh: Callable[[], int]) -> tuple[lis
     texts = list(deltas)
     count: dict[Channel, int] = {}
     for delta in texts:
-        if not delta.drop:
+        if not delta.drop and not delta.alone:
             count[delta.channel] = count.get(delta.channel, 0) + 1
     joined = {channel for channel, number in count.items() if number > 1}
     if not joined:
@@ -152,7 +154,7 @@ def repeated(deltas: Iterable[TextDelta], fresh: Callable[[], int]) -> tuple[lis
     own = fresh()
     out: list[TextDelta] = []
     for delta in texts:
-        if delta.channel in joined:
+        if delta.channel in joined and not delta.alone:
             out.append(delta._replace(channel=(own, delta.channel[1]), again=True))
             continue
         out.append(delta._replace(alone=True, again=True))
@@ -161,31 +163,36 @@ def repeated(deltas: Iterable[TextDelta], fresh: Callable[[], int]) -> tuple[lis
     return out, (own,)
 
 
-def _arguments(kind: Json) -> tuple[str, ...]:
-    if not isinstance(kind, str):
-        return ()
-    own = _ARGUMENTS.get(kind)
+def _arguments(item: Members) -> tuple[str, ...]:
+    """The members that say what a call is to do; none where nothing is called."""
+    kind = item.get("type")
+    own = _ARGUMENTS.get(kind) if isinstance(kind, str) else None
     if own is None:
-        return _UNKNOWN_CALL if kind.endswith("_call") else ()
+        return _UNKNOWN_CALL if str(kind).endswith("_call") or item.get("name") else ()
     return own
 
 
-def _read_parts(said: Said, parts: Json, path: JsonPath, choice: int, *, reasoning: bool) -> None:
+def _says_name(item: Members) -> bool:
+    kind = item.get("type")
+    return kind in _NAMED or kind not in _ARGUMENTS if isinstance(kind, str) else True
+
+
+def _read_parts(said: Said, parts: Json, path: JsonPath, choice: int, channel: str) -> None:
     if isinstance(parts, list):
         for index, part in enumerate(parts):
-            _read_part(said, part, (*path, index), choice, reasoning=reasoning)
+            _read_part(said, part, (*path, index), choice, channel)
     else:
-        _read_part(said, parts, path, choice, reasoning=reasoning)
+        _read_part(said, parts, path, choice, channel)
 
 
-def _read_part(said: Said, part: Json, path: JsonPath, choice: int, *, reasoning: bool) -> None:
+def _read_part(said: Said, part: Json, path: JsonPath, choice: int, channel: str) -> None:
     """Read a part; a text may stand in the place of its parts, as in requests."""
-    channel = "reasoning" if reasoning else "content"
     if not isinstance(part, dict):
         said.deltas += spoken(choice, channel, part, path)
         return
-    if part.get("type") in _REASONING_PARTS:
-        channel = "reasoning"
+    kind = part.get("type")
+    if isinstance(kind, str):
+        channel = _REASONING_PARTS.get(kind, channel)
     said.deltas += spoken(choice, channel, part.get("text"), (*path, "text"))
     said.deltas += spoken(choice, "refusal", part.get("refusal"), (*path, "refusal"))
     said.deltas += spoken(aside(choice), "content", part.get("transcript"), (*path, "transcript"))

@@ -23,13 +23,14 @@ from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from extproc.chat import Channel, Edit, Frame, Json, JsonPath, Malformed, TextDelta
-from extproc.dialects.answers import IDENTIFIER
+from extproc.dialects.answers import says_nothing
 from extproc.strict_json import apply, scan_string
 
 _KEPT: Final = 8  # as many choices, or kinds of text, may take turns
 _LARGEST_BYTES: Final = 4096  # of a frame that is kept; its text apart, a chunk has some 200 to 400
 _PATIENCE: Final = 16  # templates made in vain before no more are made: each costs one more reading
-_TEXT, _VARIED = "\u2060probe\u2060", "\u2060varied\u2060"
+_TEXT: Final = "\u2060probe\u2060"
+_VARIED: Final = "varied-0-probe"  # a word that says nothing, as the string in whose place it stands
 # Without a closing quote it runs to the end: were one needed, every later quote would look through the rest again.
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
@@ -47,6 +48,7 @@ class _Template(NamedTuple):
     channel: Channel
     path: JsonPath
     choices: frozenset[int] | None
+    beside: tuple[TextDelta, ...]
 
 
 class Templates:
@@ -72,7 +74,7 @@ class Templates:
             return None
         try:
             text = raw.decode()
-            for opening, between, closing, text_first, channel, path, choices in self._known:
+            for opening, between, closing, text_first, channel, path, choices, beside in self._known:
                 if not text.startswith(opening):
                     continue
                 said, at = scan_string(text, len(opening))
@@ -81,30 +83,33 @@ class Templates:
                         continue
                     other, at = scan_string(text, at - 1 + len(between))
                     said, varied = (said, other) if text_first else (other, said)
-                    if not IDENTIFIER.fullmatch(varied):  # someone should read it
+                    if not says_nothing(varied):  # someone should read it
                         continue
                 if said and text[at - 1 :] == closing:
                     if between is not None:
                         self.varied = varied
                     self._patience = _PATIENCE
                     delta = TextDelta(channel, said, path)
-                    return Frame(raw, partial(_edited_later, self._read, raw), (delta,), (), choices)
+                    return Frame(raw, partial(_edited_later, self._read, raw), (delta, *beside), (), choices)
         except ValueError:  # not UTF-8, or no JSON string: the full reading says what is wrong
             pass
         return None
 
     def learn(self, frame: Frame, document: Mapping[str, Json]) -> None:
         """Make a template of a frame that was read in full, if it is fit for one."""
-        if len(frame.deltas) != 1 or frame.calls or frame.closes or frame.end or not self._patience:
+        if not frame.deltas or frame.calls or frame.closes or frame.end or not self._patience:
+            return
+        said, *beside = frame.deltas
+        if said.drop or said.alone or said.channel[0] < 0 or not all(delta.alone for delta in beside):
             return
         if len(frame.raw) > _LARGEST_BYTES:
             return
+        self._patience -= 1
         try:
             template = self._template(frame, document)
         except UnicodeDecodeError:  # of a comment: what carries text is UTF-8
             return
         if template is not None:
-            self._patience -= 1
             self._known.appendleft(template)
 
     def forget(self) -> None:
@@ -112,11 +117,11 @@ class Templates:
         self._known.clear()
 
     def _template(self, frame: Frame, document: Mapping[str, Json]) -> _Template | None:
-        """The template of a frame with one delta, if a probe proves it."""
-        (delta,) = frame.deltas
+        """The template of a frame with one delta and what stands beside it, if a probe proves it."""
+        delta, *beside = frame.deltas
         varied = document.get(self._varying)
         # A probe that is there already would prove nothing.
-        if delta.drop or delta.channel[0] < 0 or not delta.text or delta.text == _TEXT or varied == _VARIED:
+        if not delta.text or delta.text == _TEXT or varied == _VARIED:
             return None
         raw = frame.raw.decode()
         holes = [(start, stop, _TEXT) for start, stop in _strings_that_say(delta.text, raw)]
@@ -133,7 +138,9 @@ class Templates:
             return None
         between = parts[1] if len(holes) > 1 else None
         text_first = holes[0][2] == _TEXT
-        return _Template(parts[0], between, parts[-1], text_first, delta.channel, delta.path, frame.choices)
+        return _Template(
+            parts[0], between, parts[-1], text_first, delta.channel, delta.path, frame.choices, tuple(beside)
+        )
 
     def _proves(self, probe: str, frame: Frame, document: Mapping[str, Json], edits: Sequence[Edit]) -> bool:
         """Whether the probe reads to the same document with these edits, and to the same frame with this text."""
@@ -143,7 +150,7 @@ class Templates:
         except (Malformed, LookupError):
             return False
         said = frame.deltas[0]._replace(text=_TEXT)
-        return read == expected and probed[2:] == ((said,), *frame[3:])
+        return read == expected and probed[2:] == ((said, *frame.deltas[1:]), *frame[3:])
 
 
 def _strings_that_say(text: str, raw: str) -> list[tuple[int, int]]:

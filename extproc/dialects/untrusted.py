@@ -47,6 +47,8 @@ _DATA_URL_CHARS: Final = 256  # of what stands before the data
 _STOPS: Final = frozenset({("stop",), ("options", "stop")})
 # What an answer must match becomes a grammar: a regular expression in it reaches no prompt either.
 _ANSWER_SCHEMAS: Final = frozenset({"response_format", "format", "json_schema"})
+# What members are called: words, or too short for a secret.
+NAME: Final = re.compile(r"[A-Za-z0-9_.:$-]{0,16}|(?:[A-Z]?[a-z]{1,16}[_.-]?){1,8}")
 # Without a closing quote it runs to the end: were one needed, every later quote would look through the rest again.
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
@@ -96,19 +98,28 @@ class Untrusted:
             self.texts.append(Text(scope, text, path, message))
 
     def walk(self, scope: str, value: Json, path: JsonPath, message: int = -1, *, keys: bool = False) -> None:
-        """List every string of a value; with ``keys`` also what its objects' keys say.
+        """List every string of a value; with ``keys`` also what its objects' keys say, and its own.
 
         The path of keys is their object's, so that an edit cannot leave them standing.
         """
+        if keys:
+            self.name(scope, path, message)
         for found in strings(value, path):
             if keys or not found.keys:
                 self.add(scope, found.text, found.path, message)
 
     def parameter(self, name: str, value: Json) -> None:
         """List what a member of the request that is not known to be anything else says."""
+        self.name("parameter", (name,))
         for found in strings(value, (name,)):
             steers = not found.keys and _reaches_no_prompt(found.path)
             self.add("steering" if steers else "parameter", found.text, found.path)
+
+    def name(self, scope: str, path: JsonPath, message: int = -1) -> None:
+        """List what a member is called, unless it is called like one; its path is its object's."""
+        name = path[-1] if path else None
+        if isinstance(name, str) and not NAME.fullmatch(name):
+            self.add(scope, name, path[:-1], message)
 
     def arguments(self, text: str, path: JsonPath, message: int) -> None:
         """List the arguments of an earlier call: as they stand, and every string in them that escapes hide.

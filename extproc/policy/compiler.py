@@ -108,9 +108,11 @@ class CompiledPolicy:
         names = (f"{method} {path}", f"{method} {canonical}")
         if any(_matches(self.denied_endpoints, name) for name in names):
             return False
-        return (
-            not named_only or self.on_unknown is Action.ALLOW or any(_matches(self.endpoints, name) for name in names)
-        )
+        return not named_only or self.on_unknown is Action.ALLOW or self.names(method, path, canonical)
+
+    def names(self, method: str, path: str, canonical: str) -> bool:
+        """Say whether ``endpoints.allow`` names an endpoint."""
+        return any(_matches(self.endpoints, f"{method} {each}") for each in (path, canonical))
 
 
 def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detector], revision: str) -> CompiledPolicy:
@@ -125,7 +127,7 @@ def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detector], 
         on_unknown=Action[spec.on_unknown.upper()],
         limits=_limits(spec.limits),
         endpoints=_endpoints(spec.endpoints.allow),
-        denied_endpoints=_endpoints(spec.endpoints.deny),
+        denied_endpoints=_endpoints(spec.endpoints.deny, segment="[^/]+"),
         aliases=MappingProxyType(dict(spec.endpoints.aliases)),
         models=compile_models(spec.models.allow, spec.models.pinned),
         parameters=_parameters(spec.parameters, spec.on_unknown_parameter),
@@ -169,9 +171,12 @@ def _plain(number: float | None) -> int | float | None:
     return int(number) if number is not None and number.is_integer() else number
 
 
-def _endpoints(allow: Iterable[str]) -> re.Pattern[str] | None:
-    """``*`` stands for one path segment, which cannot hide a step up or an escape."""
-    patterns = [re.escape(entry).replace(r"\*", r"(?!\.\.?(?:/|$))[^/%;?#\\]+") for entry in allow]
+# What ``*`` stands for where it allows: one path segment, which cannot hide a step up or an escape.
+_PLAIN_SEGMENT: Final = r"(?!\.\.?(?:/|$))[^/%;?#\\]+"
+
+
+def _endpoints(entries: Iterable[str], segment: str = _PLAIN_SEGMENT) -> re.Pattern[str] | None:
+    patterns = [re.escape(entry).replace(r"\*", segment) for entry in entries]
     return re.compile("|".join(patterns)) if patterns else None
 
 

@@ -27,7 +27,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES
+from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES, WHOLE_SCOPES
 from extproc.detectors import DETECTORS
 from extproc.policy.models import BadName, check_entry
 from extproc.policy.parameters import CALLED, CANNOT_BE_STRIPPED
@@ -296,7 +296,7 @@ class RuleDocument(_Strict):
         if len(set(value)) != len(value):
             raise _wrong("a scope is named twice")
         kind = DETECTORS.get(info.data.get("detector", ""))
-        answers = [scope for scope in value if scope in RESPONSE_SCOPES]
+        answers = [scope for scope in value if scope in RESPONSE_SCOPES and scope not in WHOLE_SCOPES]
         if kind is not None and answers and not kind.streams:
             detector = info.data["detector"]
             raise _wrong(f'detector "{detector}" needs a whole text and cannot read {answers[0]}, which is streamed')

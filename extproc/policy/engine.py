@@ -286,9 +286,12 @@ def _denial_of(policy: CompiledPolicy, findings: Sequence[Finding], decision_id:
 # ---- the words of a refusal --------------------------------------------------------------------------------------
 
 
-def finding_denied(policy: CompiledPolicy, found: Finding, decision_id: str) -> Denial:
-    """Refuse for a finding. The message names the rule, never what it found."""
-    what = "answer" if found.scope in RESPONSE_SCOPES else "request"
+def finding_denied(policy: CompiledPolicy, found: Finding, decision_id: str, *, in_answer: bool = False) -> Denial:
+    """Refuse for a finding. The message names the rule, never what it found.
+
+    ``in_answer``: it stood in an answer, whose texts can have scopes of requests (MCP's results).
+    """
+    what = "answer" if in_answer or found.scope in RESPONSE_SCOPES else "request"
     return Denial(f'the {what} was stopped by the rule "{found.rule}"', found.rule, decision_id, policy.refusal_status)
 
 

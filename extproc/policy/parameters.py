@@ -121,9 +121,10 @@ NAMES: Final = frozenset(name for name in DEFAULTS if "*" not in name) | frozens
 )
 """The best known names, for hints."""
 
-_OFF_IS_ON: Final = frozenset({"add_generation_prompt", "generation_prompt"})
-CANNOT_BE_STRIPPED: Final = frozenset({"unknown_role"})
-"""What a request cannot do without: there would be a message that nobody says."""
+# An empty list of adapters switches off those that the server runs with.
+_OFF_IS_ON: Final = frozenset({"add_generation_prompt", "generation_prompt", "lora*"})
+CANNOT_BE_STRIPPED: Final = frozenset({"unknown_role", "mcp_method"})
+"""What a request cannot do without: there would be a message that nobody says, or one that asks for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

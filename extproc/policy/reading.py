@@ -6,6 +6,7 @@ controls, decisions, running text (``channel``).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
@@ -19,6 +20,8 @@ from extproc.policy.decision import Action, Finding
 from extproc.policy.masking import INERT, Masks, lookalikes
 
 ARGUMENTS: Final = "response.tool_arguments"
+# What may be looked through for strings of JSON text that its edit may have edited as well: a second or so.
+_SEARCHED_CHARS_MAX: Final = 1 << 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ def read_texts(
     """
     total = Reading()
     edits: dict[JsonPath, Edit] = {}
+    edited = _Edited(edits, masks)
     for text in texts:
         rules = policy.by_scope[text.scope]
         reading = read(rules, text.scope, text.text, text.path)
@@ -158,7 +162,7 @@ def read_texts(
             cuts = reading.cuts + planted.cuts
             edits[text.path] = Edit(text.path, rewrite(text.text, cuts, masks))
             total.findings += planted.findings
-        elif not _already_edited(edits.get(text.path), text, reading.cuts, masks):
+        elif not edited.already(text, reading.cuts):
             # The text is not a string of the document, so it cannot be edited there: refuse instead.
             reading.findings = [stricter(found) for found in reading.findings]
         total.findings += reading.findings
@@ -181,7 +185,8 @@ def _read_joined(policy: CompiledPolicy, texts: Sequence[Text], total: Reading) 
             scan = rule.detector.scan(joined)
             total.saw(scan.score)
             if not any((rule.id, text.path) in known for text in run):
-                total.findings += [_place_in(run, rule, match) for match in scan.matches]
+                starts = _starts(run, gap=1)
+                total.findings += [_place_in(run, starts, rule, match) for match in scan.matches]
 
 
 def _user_runs(texts: Sequence[Text]) -> Iterator[list[Text]]:
@@ -198,32 +203,57 @@ def _read_seams(policy: CompiledPolicy, texts: Sequence[Text], total: Reading) -
         if message < 0 or len(run) < 2:
             continue
         joined = "".join(text.text for text in run)
-        seams = list(accumulate(len(text.text) for text in run[:-1]))
+        starts = _starts(run, gap=0)
         for rule in policy.by_scope[scope]:
             for match in rule.detector.scan(joined).matches:
-                if any(match.start < seam < match.end for seam in seams):
-                    total.findings.append(stricter(_place_in(run, rule, match, gap=0)))
+                following = bisect_right(starts, match.start)
+                if following < len(starts) and starts[following] < match.end:
+                    total.findings.append(stricter(_place_in(run, starts, rule, match)))
 
 
-def _place_in(run: Sequence[Text], rule: Rule, match: Match, gap: int = 1) -> Finding:
+def _starts(run: Sequence[Text], gap: int) -> list[int]:
+    """Where each text begins when they are joined with so many characters between them."""
+    return list(accumulate((len(text.text) + gap for text in run[:-1]), initial=0))
+
+
+def _place_in(run: Sequence[Text], starts: Sequence[int], rule: Rule, match: Match) -> Finding:
     """A finding in joined texts belongs to the text that it begins in, as far as that goes."""
-    start, texts = match.start, iter(run)
-    text = next(texts)
-    while start > len(text.text) or (start == len(text.text) and not gap):
-        start -= len(text.text) + gap
-        text = next(texts)
-    length = len(text.text)
-    end = min(start + match.end - match.start, length)
+    at = bisect_right(starts, match.start) - 1
+    text, start = run[at], match.start - starts[at]
+    end = min(start + match.end - match.start, len(text.text))
     return finding(rule, text.scope, replace(match, start=start, end=end), text.path)
 
 
-def _already_edited(edit: Edit | None, text: Text, cuts: Sequence[Cut], masks: Masks) -> bool:
-    """Whether the edit of the JSON text that a string stands in has done all that the string itself asks for."""
-    if edit is None or not isinstance(edit.value, str):
-        return False
-    plain, _ = unescape(edit.value)
-    gone = all(text.text[cut.start : cut.end] not in plain for cut in cuts)
-    return gone and rewrite(text.text, cuts, masks) in plain
+class _Edited:
+    """What the edits so far have made of the JSON texts that other texts stand in."""
+
+    def __init__(self, edits: Mapping[JsonPath, Edit], masks: Masks) -> None:
+        self._edits: Final = edits
+        self._masks: Final = masks
+        self._plain: Final[dict[JsonPath, str]] = {}
+        self._left = _SEARCHED_CHARS_MAX
+
+    def already(self, text: Text, cuts: Sequence[Cut]) -> bool:
+        """Whether the edit of the JSON text that a string stands in has done all that the string itself asks for.
+
+        A JSON text may hold thousands of strings, so there is an end to the looking: behind it the answer is no.
+        """
+        plain = self._plain_at(text.path)
+        if plain is None:
+            return False
+        self._left -= len(plain) * (len(cuts) + 1)
+        if self._left < 0:
+            return False
+        gone = all(text.text[cut.start : cut.end] not in plain for cut in cuts)
+        return gone and rewrite(text.text, cuts, self._masks) in plain
+
+    def _plain_at(self, path: JsonPath) -> str | None:
+        if path not in self._plain:
+            edit = self._edits.get(path)
+            if edit is None or not isinstance(edit.value, str):
+                return None
+            self._plain[path] = unescape(edit.value)[0]
+        return self._plain[path]
 
 
 def _stands_at(document: Mapping[str, Json], text: Text) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import yaml
 
-from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES, ChatRequest, Malformed, RequestHead
+from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES, WHOLE_SCOPES, ChatRequest, Malformed, RequestHead
 from extproc.dialects import DIALECTS
 from extproc.dialects.base import Dialect
 from extproc.messages import (
@@ -224,7 +224,7 @@ def frames_of(case: Case) -> list[bytes]:
 def rules(action: str = "redact") -> list[dict[str, Any]]:
     """Every detector that these tests know, everywhere it can read; ``action`` is that of secrets in requests."""
     return [
-        _rule("injection", "prompt_injection", REQUEST_SCOPES, "deny"),
+        _rule("injection", "prompt_injection", (*REQUEST_SCOPES, *WHOLE_SCOPES), "deny"),
         _rule("secrets-in", "secrets", REQUEST_SCOPES, action),
         _rule("secrets-out", "secrets", RESPONSE_SCOPES, "redact"),
     ]

@@ -99,7 +99,7 @@ def test_every_text_is_reached_under_its_speaker() -> None:
     assert {f"td{number}" for number in range(1, 8)} <= set("\n".join(said(request, "tool_definition")).split())
     assert {"p1", "p2"} <= set(said(request, "parameter"))
     assert said(request, "steering") == ["never"]
-    assert request.not_inspected == ("encrypted",)
+    assert request.not_inspected == ("encrypted", "encrypted")
     assert next(text.path for text in request.texts if text.message == 3)[:4] == ("messages", 3, "content", 0)
 
 
@@ -119,8 +119,11 @@ def test_every_text_is_reached_under_its_speaker() -> None:
         ({"type": "container_upload", "file_id": "f"}, ["file"], ["f"]),
         ({"type": "redacted_thinking", "data": "AAAA"}, ["encrypted"], []),
         ({"type": "redacted_thinking", "data": "a key"}, ["encrypted"], ["a key"]),
-        ({"type": "thinking", "thinking": "", "signature": "a key"}, [], ["a key"]),
-        ({"type": "thinking", "thinking": "", "signature": 5}, [], []),
+        ({"type": "thinking", "thinking": "", "signature": "AAAA"}, ["encrypted"], []),
+        ({"type": "thinking", "thinking": "", "signature": ""}, [], []),
+        ({"type": "thinking", "thinking": "", "signature": "a key"}, ["encrypted"], ["a key"]),
+        ({"type": "thinking", "thinking": "", "signature": 5}, ["encrypted"], []),
+        ({"type": "text", "text": "", "signature": "AAAA"}, [], ["AAAA"]),
         ({"type": "web_search_result", "encrypted_content": "AAAA"}, ["encrypted"], ["web_search_result"]),
         ({"type": "other", "data": "AAAA"}, [], ["other", "AAAA"]),
     ],
@@ -190,6 +193,8 @@ def test_escapes_cannot_hide_what_is_in_arguments_as_text() -> None:
         {"tools": [{"type": "mcp_toolset"}]},
         {"tools": {}},
         {"mcp_servers": [{"url": "u"}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "thinking", "thinking": True}]}]},
         {"chat_template_kwargs": {"messages": "x"}},
         {"chat_template_kwargs": {"note": "x" * 65}},
         {"chat_template_kwargs": {"deep": {}}},
@@ -278,6 +283,20 @@ def test_what_a_server_remembers_is_not_inspected(name: str) -> None:
     value: Json = {"id": "x"}
     assert read(**{name: value}).not_inspected == ("history",)
     assert read(**{name: None}).not_inspected == ()
+
+
+@pytest.mark.parametrize(
+    ("container", "unread"),
+    [
+        ("container_1", ("history",)),
+        ({"id": "container_1", "skills": [{"skill_id": "xlsx"}]}, ("history",)),
+        ({"skills": [{"skill_id": "xlsx"}]}, ("file",)),
+        ({"id": None, "skills": []}, ()),
+        ({"other": 1}, ("history",)),
+    ],
+)
+def test_a_new_container_remembers_nothing(container: Json, unread: tuple[str, ...]) -> None:
+    assert read(container=container).not_inspected == unread
 
 
 # ---- tools -------------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def case_body(name: str) -> bytes:
 
 def test_what_a_search_brings_is_read_apart_from_the_text() -> None:
     frames = drain(case("anthropic.messages/search_stream").decoder(), [case_body("search_stream")])
-    found = [piece for frame in frames for piece in frame.deltas if piece.alone and piece.channel[1] == "tool_result"]
+    found = [piece for frame in frames for piece in frame.deltas if piece.alone and piece.channel[1] == "body"]
     assert {"Weather in New York City", "https://weather.example/nyc"} <= {piece.text for piece in found}
     assert "Sunny, 21 degrees." in [piece.text for frame in frames for piece in frame.deltas if piece.alone]
     assert texts(frames)[0, "content"] == "I'll check the current weather.It is sunny in New York City."
@@ -209,6 +209,17 @@ MALFORMED: dict[str, list[dict[str, Any]]] = {
     "a text that is a number": [start(), block(0), delta(0, "text_delta", text=5)],
     "a delta that is none": [start(), event("content_block_delta", index=0, delta="x")],
     "a block that is none": [event("message_start", message={"content": ["x"]})],
+    "arguments behind the reason": [start(), *tool(0, "{"), REASON, delta(0, "input_json_delta", partial_json="}")],
+    "calls out of order": [start(), *tool(1), *tool(0)],
+    "a call in the place of one that was given": [
+        start([{"type": "tool_use", "id": "t", "name": "f", "input": {}}]),
+        *tool(0, name="g"),
+    ],
+    "an event whose name is not its type": [{**block(0), "event": "ping"}],
+    "a name in the place of a type": [
+        {"event": "content_block_start", "data": {"content_block": {"type": "tool_use"}}}
+    ],
+    "a name that says something": [start(), {"event": "anything at all", "data": {"type": "ping"}}],
     "too many blocks": [start(), *(block(index) for index in range(1025))],
 }
 
@@ -217,6 +228,32 @@ MALFORMED: dict[str, list[dict[str, Any]]] = {
 def test_what_clients_would_read_differently_is_malformed(what: str) -> None:
     with pytest.raises(Malformed):
         read(*MALFORMED[what])
+
+
+@pytest.mark.parametrize("kind", ["text", "thinking", "other", "tool_result", ""])
+def test_a_text_is_one_whatever_types_its_pieces_have(kind: str) -> None:
+    pieces = [block(0, kind, text="a"), delta(0, "other", text="b"), delta(0, "", text="c"), text(0, "d")]
+    assert texts(read(start(), *pieces))[0, "content"] == "abcd"
+
+
+def test_what_goes_on_beside_a_known_event_or_in_an_unknown_one_is_one_text() -> None:
+    beside = [event("ping", note="a"), event("other", note="b"), event("ping", note="c")]
+    assert texts(read(start(), *beside))[~0, "body"] == "abc"
+
+
+@pytest.mark.parametrize("kind", ["web_search_tool_result", "code_execution_tool_result", "mcp_tool_listing"])
+def test_a_secret_in_what_a_server_s_tool_returned_is_cut_out(kind: str) -> None:
+    found = block(0, kind, content=[{"title": f"it is {SECRET} ok"}])
+    models = {"allow": ["m:1"], "pinned": False}  # all else is as the policy has it that is shipped
+    body = stream(start(), found, stop(0), REASON, END)
+    outcome = run(SURFACES.answered(body, shared.SSE, streamed=True), policy(models=models), [body])
+    assert b"REDACTED" in outcome.answer
+    assert SECRET.encode() not in outcome.answer
+
+
+def test_an_error_needs_no_type() -> None:
+    frames = read(start(), {"event": "error", "data": {"error": {"message": "no luck today"}}})
+    assert "no luck today" in texts(frames)[~0, "body"]
 
 
 @pytest.mark.parametrize(

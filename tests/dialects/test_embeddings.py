@@ -147,6 +147,13 @@ def test_vectors_of_several_tokens_are_vectors() -> None:
     assert answer(EMBED, {"embeddings": []}).not_inspected == ()
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_white_space_around_an_answer_passes(dialect: Any) -> None:
+    decoder = dialect.decoder(ChatRequest(dialect.name, "m", False, {}), 200, "application/json", 99)
+    frames = drain(decoder, [b" \n{", b"}\n", b"\n"])
+    assert raw(frames) == b" \n{}\n\n"
+
+
 def test_an_answer_of_another_form_is_a_body_or_malformed() -> None:
     with pytest.raises(Malformed):
         answer(OPENAI, [1])

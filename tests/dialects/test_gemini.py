@@ -458,3 +458,9 @@ def test_what_has_no_place_for_a_message_answers_with_its_error() -> None:
     for dialect, request in ((GeminiCountTokens(), counted()), (GeminiEmbed(), embedded("embedContent"))):
         assert dialect.refusal_message(DENIAL, request) == dialect.refusal(DENIAL)
         assert dialect.without_tools(request, frozenset({"f"})) == ()
+
+
+def test_media_that_is_no_base64_is_read() -> None:
+    asked = read(contents=parts({"inlineData": {"mimeType": "image/png", "data": "the key"}}))
+    assert asked.not_inspected == ("image",)
+    assert [(text.text, text.path[-1]) for text in asked.texts if text.path[-1] == "data"] == [("the key", "data")]

@@ -170,11 +170,26 @@ def test_the_api_s_own_words_are_no_text() -> None:
     assert [delta.text for delta in frame.deltas] == ["a"]
 
 
-def test_what_names_the_answer_is_read_once() -> None:
+def test_what_names_the_answer_is_a_text_of_its_own_in_every_frame_that_repeats_it() -> None:
     head = {"modelVersion": "gemini-2.5-flash", "responseId": "mAitaLmkHPPlz7IPvtfUqQ4", "createTime": None}
-    told = frames(*({**candidate({"text": "a"}), **head} for _ in range(3)), {**head, "responseId": "other"})  # type: ignore[dict-item]
-    assert texts(told)[-1, "body"] == "gemini-2.5-flash\nmAitaLmkHPPlz7IPvtfUqQ4\nother\n"
-    assert [len(frame.deltas) for frame in told[1:3]] == [1, 1]
+    told = frames(*({**candidate({"text": "a"}), **head} for _ in range(3)))  # type: ignore[dict-item]
+    for frame in told:
+        assert [(delta.text, delta.alone) for delta in frame.deltas] == [("a", False), (head["responseId"], True)]
+
+
+def test_media_that_is_no_base64_is_read() -> None:
+    (frame,) = frames(candidate({"inlineData": {"mimeType": "image/png", "data": "the key"}}))
+    assert frame.not_inspected == ("image",)
+    assert texts([frame]) == {(~0, "body"): "the key\nimage/png\n"}
+
+
+def test_a_cut_off_repeats_nothing_that_a_rule_could_have_found() -> None:
+    cut = decoder()
+    head = {"modelVersion": "gemini-2.5-pro", "responseId": "a secret", "createTime": {"deep": "a secret"}}
+    drain(cut, [written("events", {**candidate({"text": "a"}), **head, "usageMetadata": {"a secret": 1}})], end=False)  # type: ignore[dict-item]
+    last = cut.cutoff(DENIAL)
+    assert b"gemini-2.5-pro" in last
+    assert b"a secret" not in last
 
 
 def test_copies_of_the_text_go_where_it_is_edited() -> None:

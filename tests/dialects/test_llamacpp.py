@@ -335,6 +335,7 @@ def test_results_without_an_index_have_their_position() -> None:
     [
         *("text", 7, None, [7], [[{"content": "a"}]], {"index": -1}, {"index": True}, {"index": "0"}, {"content": 7}),
         [{"index": 0, "content": "a"}, {"index": 0, "content": "b"}],
+        {"choices": [{"index": 0, "text": "a"}]},
     ],
 )
 def test_an_answer_that_is_none_is_malformed(document: Json) -> None:

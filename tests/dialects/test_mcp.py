@@ -371,3 +371,12 @@ def test_other_methods_of_its_path_are_refused_in_its_shape() -> None:
 
 def test_a_recorded_call_says_what_was_called() -> None:
     assert case("mcp/tools_call_add").request.calls == (ToolCall("add", '{"a":1,"b":2}'),)
+
+
+@pytest.mark.parametrize("header", ["key", "=?base64?a2V5?="])
+def test_what_a_header_repeats_stands_at_no_string_so_that_no_edit_can_leave_it_there(header: str) -> None:
+    request = read(modern(arguments={"a": "key", "b": "other"}), **MODERN, mcp_param_a=header)
+
+    assert ("assistant", "key", ("params", "arguments")) in said(request)
+    assert ("assistant", "add", ("params",)) in said(request)
+    assert ("assistant", "other", ("params", "arguments", "b")) in said(request)

@@ -11,6 +11,7 @@ import pytest
 from extproc.chat import ChatRequest, Edit, Frame, Malformed, RequestHead
 from extproc.dialects.base import Decoder
 from extproc.dialects.mcp import Mcp
+from extproc.dialects.mcp_messages import said as said_by
 from tests.dialects.support import DENIAL, LIMIT_BYTES, LIMITS, case, drain, raw
 
 DIALECT = Mcp()
@@ -267,3 +268,13 @@ def test_frames_of_a_recorded_stream_leave_as_they_came() -> None:
     read = drain(recorded.decoder(), [recorded.body])
     assert raw(read) == recorded.body
     assert ("tool_result", "Which city?") in told(read)
+
+
+def test_long_numbers_of_anyones_json_are_read() -> None:
+    found = said_by(
+        {"ttlMs": 4111111111111111, "structuredContent": {"size": 12, "yes": True, "data": 4111111111111111}}, ()
+    )
+
+    assert [(text.path, text.text) for text in found.texts if not text.keys] == [
+        (("structuredContent", "data"), "4111111111111111")
+    ]

@@ -15,7 +15,7 @@ from tests.support.policies import policy
 
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "add", "arguments": {"a": 1}}}
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-READ = ["user", "assistant", "tool_result", "tool_definition"]
+READ = ["user", "assistant", "response.tool_result", "response.tool_definition"]
 
 
 def guarded(**spec: Any) -> str:
@@ -64,11 +64,11 @@ def test_a_method_that_nobody_knows_is_not_forwarded() -> None:
 @pytest.mark.parametrize(
     ("message", "answer", "scope"),
     [
-        (LIST, {"tools": [{"name": "t", "description": INJECTION, "inputSchema": {}}]}, "tool_definition"),
-        (LIST, {"tools": [{"name": "t", "inputSchema": {"properties": {INJECTION: {}}}}]}, "tool_definition"),
-        (CALL, {"content": [{"type": "text", "text": INJECTION}]}, "tool_result"),
-        (CALL, {"content": [], "structuredContent": {"rows": [INJECTION]}}, "tool_result"),
-        (CALL, {"content": [], "structuredContent": {INJECTION: 1}}, "tool_result"),
+        (LIST, {"tools": [{"name": "t", "description": INJECTION, "inputSchema": {}}]}, "response.tool_definition"),
+        (LIST, {"tools": [{"name": "t", "inputSchema": {"properties": {INJECTION: {}}}}]}, "response.tool_definition"),
+        (CALL, {"content": [{"type": "text", "text": INJECTION}]}, "response.tool_result"),
+        (CALL, {"content": [], "structuredContent": {"rows": [INJECTION]}}, "response.tool_result"),
+        (CALL, {"content": [], "structuredContent": {INJECTION: 1}}, "response.tool_result"),
     ],
 )
 @pytest.mark.parametrize("kind", [JSON, SSE])

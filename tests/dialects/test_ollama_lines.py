@@ -189,6 +189,12 @@ def test_a_cut_chat_shows_a_notice_and_is_done() -> None:
     assert (last.message.content, last.done, last.done_reason) == ("", True, "content_filter")
 
 
+def test_a_cut_repeats_nothing_that_a_rule_could_have_found() -> None:
+    cut = decoder()
+    drain(cut, [line(model="a secret", created_at="a secret", message={"content": "a"})], end=False)
+    assert b"a secret" not in cut.cutoff(DENIAL)
+
+
 def test_a_cut_generate_shows_a_notice_and_is_done() -> None:
     body = decoder(chat=False).cutoff(DENIAL)
     first, last = [ollama.GenerateResponse.model_validate_json(each) for each in body.splitlines()]

@@ -201,10 +201,11 @@ def test_audio_data_is_listed_once_as_not_inspected() -> None:
 
 @pytest.mark.parametrize("name", ["id", "model", "system_fingerprint", "object", "service_tier", "obfuscation"])
 def test_what_identifies_an_answer_is_text_only_if_it_says_more(name: str) -> None:
-    named: dict[str, Json] = {name: "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT", "created": 1}
-    assert stream(chunk(delta(), **named))[0].deltas == ()
-    (said,) = stream(chunk(delta(), **{name: "the key"}))[0].deltas
-    assert said == TextDelta((~0, "body"), "the key", (name,), alone=True)
+    for label in ("fp_44709d6fcb", "2026-01-01T00:00:00.12Z", "chat.completion.chunk"):
+        assert stream(chunk(delta(), **{name: label}))[0].deltas == ()
+    for value in ("the key", "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT"):
+        (said,) = stream(chunk(delta(), **{name: value}))[0].deltas
+        assert said == TextDelta((~0, "body"), value, (name,), alone=True)
     assert texts(stream(chunk(delta(), **{name: {"deep": "x"}})))[~0, "body"] == "deep\nx\n"
 
 
@@ -344,6 +345,13 @@ def test_a_cut_shows_a_notice_and_ends_cleanly_under_the_answers_own_id() -> Non
     assert (first.id, first.created, first.model) == ("c1", 5, "real")
     assert first.choices[0].delta.content == NOTICE
     assert (last.choices[0].finish_reason, last.choices[0].delta.content) == ("content_filter", None)
+
+
+def test_a_cut_repeats_nothing_that_a_rule_could_have_found() -> None:
+    cut = decoder(include_usage=True)
+    named: dict[str, Json] = {"id": "a secret", "model": {"deep": "a secret"}, "usage": {"a secret": 1}}
+    drain(cut, [chunk(delta(content="a"), **named)], end=False)
+    assert b"a secret" not in cut.cutoff(DENIAL)
 
 
 def test_a_cut_before_the_first_chunk_is_whole_by_itself() -> None:

@@ -111,6 +111,7 @@ def test_a_suffix_and_what_nobody_knows_are_parameters() -> None:
     request = read(suffix="end", user="me", other={"key": "deep"}, stop=["<|im_end|>"])
     assert said(request) == [
         *(("user", "hi"), ("parameter", "end"), ("parameter", "me"), ("parameter", "key"), ("parameter", "deep")),
+        ("steering", "<|im_end|>"),
     ]
     assert [(each.name, each.known) for each in request.settings] == [
         *(("suffix", True), ("user", True), ("other", False), ("stop", True)),
@@ -218,9 +219,7 @@ def test_reasoning_speaks_on_its_channel_and_once() -> None:
 
 
 def test_what_is_no_text_of_a_completion_is_read_as_a_body() -> None:
-    _, frames = stream(
-        chunk(choice("a", message={"content": "chat"}, stop_reason="word")), {"error": {"message": "no"}}
-    )
+    _, frames = stream(chunk(choice("a", other={"content": "chat"}, stop_reason="word")), {"error": {"message": "no"}})
     body = "".join(text for channel, text in texts(frames).items() if channel[1] == "body")
     assert all(word in body for word in ("chat", "word", "no"))
 
@@ -228,6 +227,18 @@ def test_what_is_no_text_of_a_completion_is_read_as_a_body() -> None:
 def test_a_text_that_is_none_is_malformed() -> None:
     with pytest.raises(Malformed, match="not a string"):
         stream(chunk(choice(7)))
+
+
+def test_an_unknown_text_of_a_choice_goes_on_over_chunks() -> None:
+    chunks = [chunk({"index": 0, "text": "", "other": piece}) for piece in "abc"]
+    said = [delta.text for frame in stream(*chunks)[1] for delta in frame.deltas if delta.channel == (~0, "body")]
+    assert said == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("name", ["delta", "message"])
+def test_a_choice_of_a_conversation_is_malformed(name: str) -> None:
+    with pytest.raises(Malformed, match="conversation"):
+        stream(chunk({"index": 0, name: {"content": "a"}}))
 
 
 def test_two_choices_of_one_index_are_malformed() -> None:

@@ -291,3 +291,34 @@ def test_an_answer_of_another_kind_is_read_as_one_text() -> None:
         decoder = DIALECT.decoder(read(), status, kind, LIMIT_BYTES)
         (frame,) = decoder.feed(b"oh no", True)
         assert [delta.text for delta in frame.deltas] == ["oh no"]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"role": "developer", "content": "x", "tools": [FUNCTION]},
+        {"type": "more_tools", "tools": [FUNCTION]},
+        {"type": "tool_search_output", "call_id": "c", "tools": [FUNCTION]},
+    ],
+)
+def test_tools_of_any_item_are_declared(item: Any) -> None:
+    request = read(input=[item])
+    assert [tool.path for tool in request.tools] == [("input", 0, "tools", 0)]
+
+
+def test_tools_that_a_server_lists_are_text() -> None:
+    listed: Json = {"type": "mcp_list_tools", "server_label": "s", "tools": [{"name": "t", "description": "d"}]}
+    request = read(input=[listed])
+    assert request.tools == ()
+    assert "d" in [text.text for text in request.texts]
+
+
+def test_a_built_in_tool_in_the_form_of_chats_is_two_tools() -> None:
+    request = read(tools=[{"type": "web_search", "function": {"name": "f"}}])
+    assert [tool.name for tool in request.tools] == ["f", "web_search"]
+
+
+def test_a_part_that_stands_as_an_item_is_not_inspected() -> None:
+    request = read(input=[{"type": "input_image", "image_url": "data:image/png;base64,AAAA"}])
+    assert request.not_inspected == ("image",)
+    assert all("AAAA" not in text.text for text in request.texts)

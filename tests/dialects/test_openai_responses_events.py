@@ -18,7 +18,10 @@ from extproc.dialects.responses_answers import ResponsesDecoder
 from extproc.dialects.responses_items import read_item
 from tests.dialects.support import DENIAL, LIMIT_BYTES, calls, case, drain, raw, texts
 from tests.support.answers import ToyJudge
+from tests.support.policies import MODEL
+from tests.support.sessions import SSE, answered, asked, forwarded, session
 
+KEY = "gh" + "p_" + "16C7e42F292c6912E7710c838347Ae178B4a"
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 STREAM = case("openai.responses/openai_stream")
 CREATED = {"type": "response.created", "response": {"id": "resp_1", "created_at": 7, "output": []}}
@@ -64,7 +67,7 @@ def test_a_document_speaks_on_the_channels_of_its_items() -> None:
     )
     said = texts([frame])
     assert said[1, "content"] == "I will look up the weather in Paris."
-    assert said[0, "reasoning"].startswith("**Finding the weather**")
+    assert said[0, "summary"].startswith("**Finding the weather**")
     assert calls([frame]) == {(2, 0): ("get_weather", '{"city":"Paris"}')}
     assert frame.closes == (0, 1, 2)
     assert frame.end
@@ -171,6 +174,11 @@ def test_an_item_is_known_by_its_place_its_id_or_by_being_the_last() -> None:
     [
         [delta("x", output_index=-1)],
         [delta("x", output_index=1024)],
+        [delta("x", output_index=0.0)],
+        [delta("x", output_index="0")],
+        [delta("x", content_index=1), delta("y", content_index=0)],
+        [delta("x", content_index="1")],
+        [item("added", MESSAGE), item("added", CALL, 1), delta("x", output_index=1, item_id="msg_1")],
         [item("added", {**MESSAGE, "id": str(at)}, None) for at in range(1025)],
         [item("added", {**MESSAGE, "id": str(at)}, 0) for at in range(1025)],
         [{"type": "response.content_part.added", "output_index": 0, "part": None}] * 8193,
@@ -184,6 +192,54 @@ def test_an_item_is_known_by_its_place_its_id_or_by_being_the_last() -> None:
 def test_a_stream_that_cannot_be_read_is_malformed(events: list[Any]) -> None:
     with pytest.raises(Malformed):
         frames(*events)
+
+
+@pytest.mark.parametrize("kind", ["local_shell_call", "shell_call", "computer_call", "code_interpreter_call"])
+def test_a_name_that_runs_nothing_does_not_stand_for_the_tool_that_runs(kind: str) -> None:
+    said = read_item({"type": kind, "name": "allowed", "action": {}, "code": ""}, (), 0)
+    assert {piece.name for piece in said.calls} == {kind.removesuffix("_call")}
+    assert "allowed" in [delta.text for delta in said.deltas]
+
+
+@pytest.mark.parametrize("kind", [None, ["function_call"], "function", "Function_Call"])
+def test_an_item_that_names_a_tool_and_has_arguments_is_a_call(kind: Json) -> None:
+    (piece,) = read_item({"type": kind, "name": "f", "arguments": "{}"}, (), 0).calls
+    assert (piece.name, piece.arguments) == ("f", "{}")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.done", "response": {"output": [{**CALL, "arguments": "{}"}]}},
+        {"type": "response.new_item", "item": {**CALL, "arguments": "{}"}},
+    ],
+)
+def test_an_unknown_event_with_an_item_is_judged_by_it(event: Json) -> None:
+    (frame,) = frames(event)
+    assert [(piece.name, piece.whole) for piece in frame.calls] == [("f", True)]
+
+
+def named_event(name: bytes, data: Json) -> bytes:
+    return b"event:" + name + b"\ndata: " + json.dumps(data).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    "name", [b"", b" ", b" message", b" response.output_text.delta", b"response.output_text.delta"]
+)
+def test_an_event_may_be_named_like_its_type(name: bytes) -> None:
+    assert texts(drain(decoder(), [named_event(name, delta("x"))])) == {(0, "content"): "x"}
+
+
+def test_an_event_that_is_named_like_another_type_is_malformed() -> None:
+    with pytest.raises(Malformed):
+        drain(decoder(), [named_event(b" response.output_text.done", delta("x"))])
+
+
+def test_an_event_without_a_type_is_what_its_name_says() -> None:
+    pieces = [named_event(b" response.output_text.delta", {"delta": text}) for text in ("SEC", "RET")]
+    assert texts(drain(decoder(), pieces)) == {(0, "content"): "SECRET"}
+    (frame,) = drain(decoder(), [named_event(b" response.output_item.done", {"item": {**CALL, "arguments": "{}"}})])
+    assert [piece.name for piece in frame.calls] == ["f"]
 
 
 # ---- streams ------------------------------------------------------------------------------------------------------
@@ -231,6 +287,73 @@ def test_a_secret_over_two_parts_is_found_in_the_whole_item_too() -> None:
     for whole in (out[3]["item"], out[4]["response"]["output"][0]):
         assert [part["text"] for part in whole["content"]] == ["a [X]", " b"]
     assert len(body.notes.findings) == 1
+
+
+def guarded(*events: Any) -> list[Any]:
+    """What leaves of a stream under the real policy."""
+    exchange = session()
+    asked(exchange, json.dumps({"model": MODEL, "input": "hi", "stream": True}).encode(), "/v1/responses")
+    out = forwarded(answered(exchange, SSE, sse(*events)))
+    return [json.loads(event.split(b"data: ", 1)[1]) for event in out.split(b"\n\n") if event]
+
+
+def test_a_secret_over_two_parts_is_found_where_texts_and_parts_are_done() -> None:
+    halves: list[Any] = []
+    for at, text in enumerate((f"a {KEY[:20]}", f"{KEY[20:]} b")):
+        place = {"output_index": 0, "content_index": at}
+        halves += [
+            delta(text, **place),
+            {"type": "response.output_text.done", "text": text, **place},
+            {"type": "response.content_part.done", "part": {"type": "output_text", "text": text}, **place},
+        ]
+    out = guarded(item("added", MESSAGE), *halves, item("done", MESSAGE))
+    for first, second in [
+        (out[1]["delta"], out[4]["delta"]),
+        (out[2]["text"], out[5]["text"]),
+        (out[3]["part"]["text"], out[6]["part"]["text"]),
+    ]:
+        assert (first, second) == ("a [REDACTED:github-pat]", " b")
+
+
+def test_texts_that_are_done_do_not_hold_up_the_next_part() -> None:
+    body = BodyFilter(decoder(), ToyJudge(), 1 << 20)
+    body.feed(sse(item("added", MESSAGE), delta("a S", content_index=0)), False)
+    done = {"type": "response.output_text.done", "text": "a S", "content_index": 0}
+    body.feed(sse(done), False)
+    assert body.feed(sse(delta("x ", content_index=1)), False).endswith(sse(done, delta("x ", content_index=1)))
+
+
+def test_a_cut_off_does_not_say_what_was_edited_in_ids() -> None:
+    part = {"type": "response.content_part.added", "output_index": 0, "part": {"type": KEY}}
+    evil = {"id": "resp_1", "type": "function_call", "name": "evil", "arguments": "{}"}
+    begun = {"type": "response.created", "response": {"id": KEY, "output": []}}
+    out = guarded(begun, item("added", {**MESSAGE, "id": KEY}), part, item("done", evil, 1))
+    assert out[-1]["type"] == "response.incomplete"
+    assert KEY not in json.dumps(out)
+
+
+def test_the_name_of_a_member_is_read_whatever_it_holds() -> None:
+    out = guarded(delta("x", **{KEY: 1}), item("added", {**MESSAGE, KEY: None}))
+    assert KEY not in json.dumps(out)
+
+
+def test_a_secret_in_texts_that_were_never_streamed_is_found_over_two_parts() -> None:
+    out, _ = filtered(*[{"type": "response.output_text.done", "text": text} for text in ("a SEC", "RET b")])
+    assert [event["text"] for event in out] == ["a [X]", " b"]
+
+
+def test_a_text_that_is_done_after_its_item_stands_alone() -> None:
+    out, body = filtered(item("done", MESSAGE), {"type": "response.output_text.done", "text": "SECRET"})
+    assert (out[1]["text"], body.broken) == ("[X]", "")
+
+
+def test_a_summary_and_the_reasoning_are_two_texts() -> None:
+    out = frames(
+        {"type": "response.reasoning_summary_text.delta", "summary_index": 0, "delta": "SEC"},
+        {"type": "response.reasoning_text.delta", "content_index": 0, "delta": "x"},
+        {"type": "response.reasoning_summary_text.delta", "summary_index": 0, "delta": "RET"},
+    )
+    assert texts(out) == {(0, "summary"): "SECRET", (0, "reasoning"): "x"}
 
 
 def test_a_call_is_decided_when_its_arguments_are_done() -> None:
@@ -292,6 +415,14 @@ def test_media_in_events_are_noted_once() -> None:
     )
     assert [frame.not_inspected for frame in out] == [("encrypted",), ("image",), ("audio",), ()]
     assert all("AAA" not in text for text in texts(out).values())
+
+
+def test_media_that_only_the_whole_response_has_are_noted() -> None:
+    reasoning = {"id": "rs", "type": "reasoning", "summary": []}
+    whole = {**reasoning, "encrypted_content": "gAAA"}
+    out = frames(item("done", reasoning), {"type": "response.completed", "response": {"output": [whole]}})
+    assert [frame.not_inspected for frame in out] == [(), ("encrypted",)]
+    assert [frame.not_inspected for frame in frames(item("added", whole), item("done", whole))] == [("encrypted",), ()]
 
 
 def test_what_nobody_knows_is_body() -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 
-from extproc.chat import Edit, Frame, Json, Malformed, TextDelta
+from extproc.chat import ChatRequest, Edit, Frame, Json, Malformed, TextDelta
 from extproc.dialects.answers import line_render
+from extproc.dialects.base import Decoder
+from extproc.dialects.ollama_lines import LinesDecoder
+from extproc.dialects.openai_chunks import ChatDecoder
 from extproc.dialects.templates import Reading, Templates
 from extproc.strict_json import read_answer
+from tests.dialects.support import drain
 
 
 class Reader:
@@ -132,7 +137,7 @@ def test_a_second_string_may_vary_before_the_text_or_behind_it(shape: str) -> No
         {"t": "hello", "also": "y"},
         {"t": "hello", "end": True},
         {"t": "\u2060probe\u2060"},
-        {"t": "hello", "w": "\u2060varied\u2060"},
+        {"t": "hello", "w": "varied-0-probe"},
         {"t": "hello", "w": "x", "inner": {"w": "x"}},
     ],
 )
@@ -194,6 +199,58 @@ def test_several_kinds_of_frame_may_take_turns() -> None:
     for kind in kinds:
         reader.take(kind("hello"))
     assert [readings(reader, kind("x")) for kind in kinds] == [0] * 8
+
+
+def test_a_frame_keeps_the_texts_that_stand_alone_beside_its_own() -> None:
+    reader = Reader()
+
+    def named(raw: bytes) -> Reading:
+        frame, document = reader.read(raw)
+        return frame._replace(deltas=(*frame.deltas, TextDelta((~0, "body"), "a name", ("id",), alone=True))), document
+
+    templates = Templates(named, "w")
+    frame, document = named(line(t="hello", id="a name"))
+    assert isinstance(document, dict)
+    templates.learn(frame, document)
+    known = templates.frame(line(t="world", id="a name"))
+    assert known is not None
+    assert [delta.text for delta in known.deltas] == ["world", "a name"]
+
+
+@pytest.mark.parametrize("decoder", ["openai.chat", "ollama.chat"])
+def test_what_varies_in_real_streams_does_not_keep_them_from_templates(decoder: str) -> None:
+    request = ChatRequest(decoder, "m", True, {})
+    if decoder == "openai.chat":
+        made: Decoder = ChatDecoder(request, 4096, streams=True)
+        wire = 'data: {"choices":[{"index":0,"delta":{"content":"hi"}}],"obfuscation":"@"}\n\n'
+        varied = ("aB3", "x9Kd01")
+    else:
+        made = LinesDecoder(request, 4096, chat=True, streams=True)
+        wire = '{"created_at":"@","message":{"content":"hi"},"done":false}\n'
+        varied = ("2026-01-01T00:00:00.123456789Z", "2026-01-01T00:00:01.2+02:00")
+    first, second = (wire.replace("@", each).encode() for each in varied)
+    assert len(drain(made, [first], end=False)) == 1
+    module = "openai_chunks" if decoder == "openai.chat" else "ollama_lines"
+    with mock.patch(f"extproc.dialects.{module}.read_answer") as read_in_full:
+        (frame,) = drain(made, [second], end=False)
+    assert not read_in_full.called
+    assert text(frame) == "hi"
+
+
+def test_probes_that_prove_nothing_are_given_up_too() -> None:
+    reads = 0
+
+    def counts(raw: bytes) -> Reading:  # a document that is another one each time it is read
+        nonlocal reads
+        reads += 1
+        frame, document = Reader().read(raw)
+        assert isinstance(document, dict)
+        return frame, {**document, "n": reads}
+
+    templates = Templates(counts, "w")
+    for _ in range(40):
+        templates.learn(*_reading(line(t="hello")))
+    assert reads == 16
 
 
 def test_templates_made_in_vain_are_no_longer_made() -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.mcp_server import McpServer
 from tests.support.gateway import Gateway, envoy_is_here
 from tests.support.recorded import sdk_policy
 from tests.support.upstream import Upstream
+
+if TYPE_CHECKING:
+    from tests.integration.mcp_server import McpServer
 
 LISTS = ["GET /v1/models", "GET /v1/models/*", "GET /api/tags", "GET /api/ps", "GET /api/version", "POST /api/show"]
 Once = Callable[[Gateway], AbstractContextManager[None]]
@@ -47,7 +49,9 @@ def upstream(scripted: Upstream) -> Upstream:
 
 @pytest.fixture(scope="session")
 def tool_server() -> Iterator[McpServer]:
-    """A real MCP server; both gateways lead there below ``/mcp``."""
+    """A real MCP server; both gateways lead there for ``/mcp`` and ``/mcp-tools``."""
+    from tests.integration.mcp_server import McpServer  # slow to import, and few tests need it
+
     with McpServer() as running:
         yield running
 

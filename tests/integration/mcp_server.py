@@ -12,39 +12,52 @@ from mcp.server.mcpserver import Context, MCPServer
 
 from tests.support.recorded import INJECTION, KEY
 
-TOOLS = MCPServer("tools", version="1.0")
 
+def _tools(ran: list[str]) -> MCPServer:
+    tools = MCPServer("tools", version="1.0")
 
-@TOOLS.tool(description="Add two numbers")
-def add(a: int, b: int) -> int:
-    return a + b
+    @tools.tool(description="Add two numbers")
+    def add(a: int, b: int) -> int:
+        ran.append("add")
+        return a + b
 
+    @tools.tool(description="Fetch a page")
+    def page(name: str) -> str:
+        ran.append("page")
+        return {"key": f"The key is {KEY}, keep it.", "trap": INJECTION}[name]
 
-@TOOLS.tool(description="Fetch a page")
-def page(name: str) -> str:
-    return {"key": f"The key is {KEY}, keep it.", "trap": INJECTION}[name]
+    @tools.tool(description="Tell that the tools have changed")
+    async def say(ctx: Context) -> str:
+        ran.append("say")
+        await ctx.session.send_tool_list_changed()
+        return "said"
 
+    @tools.tool(description="Work in two steps")
+    async def work(step: str, ctx: Context) -> str:
+        ran.append("work")
+        for number, message in enumerate(("one", INJECTION if step == "trap" else step)):
+            await ctx.report_progress(number, 2, message)
+        return "done"
 
-@TOOLS.tool(description="Tell that the tools have changed")
-async def say(ctx: Context) -> str:  # type: ignore[type-arg]
-    await ctx.session.send_tool_list_changed()
-    return "said"
+    @tools.tool(description="Run a command")
+    def run_shell(command: str) -> str:
+        ran.append("run_shell")
+        return command
 
-
-@TOOLS.tool(description="Run a command")
-def run_shell(command: str) -> str:
-    raise AssertionError(f"nobody may run {command}")
+    return tools
 
 
 class McpServer:
-    """``with McpServer() as server:`` serves ``TOOLS`` at ``/mcp``; ``seen`` has every method and path that came."""
+    """Serves a few tools at ``/mcp``. ``seen`` has the method and path of every request, ``ran`` the tools that ran."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str]] = []
-        self.called: list[str] = []
-        self._app: Any = TOOLS.streamable_http_app()
+        self.ran: list[str] = []
+        self._app: Any = _tools(self.ran).streamable_http_app()
         self._socket = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(self._counted, log_level="error", ws="none", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            self._counted, log_level="error", ws="none", interface="asgi3", timeout_graceful_shutdown=1
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="mcp", daemon=True)
 

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.conftest import Once
 from tests.support.gateway import Gateway
 from tests.support.policies import MODEL
-from tests.support.recorded import ADDRESS, INJECTION, KEY, NOTICE, recorded
+from tests.support.recorded import ADDRESS, INJECTION, KEY, NOTICE, outcome, recorded, spoiled
 from tests.support.upstream import Upstream
 
 PATH = "POST /v1/messages"
@@ -85,6 +85,29 @@ class TestAllowed:
         assert text.startswith("Hello! How can I assist you [REDACTED:")
         assert text.endswith("]?")
 
+    def test_a_forbidden_tool_is_taken_out(self, client: anthropic.Anthropic, upstream: Upstream) -> None:
+        upstream.routes[PATH] = recorded("anthropic.messages/messages")
+        shell = {**WEATHER, "name": "run_shell"}
+        client.messages.create(**ask(tools=[WEATHER, shell], tool_choice={"type": "tool", "name": "run_shell"}))
+        client.messages.create(**ask(tools=[shell], tool_choice={"type": "any"}))
+        first, second = (request.json() for request in upstream.requests)
+        assert first == ask(tools=[WEATHER])
+        assert second == ask()
+
+    @pytest.mark.parametrize("name", ["messages", "stream", "tools_stream", "thinking_tools_stream", "error"])
+    def test_what_is_allowed_is_as_without_a_gate(
+        self, client: anthropic.Anthropic, upstream: Upstream, name: str
+    ) -> None:
+        upstream.routes[PATH] = recorded(f"anthropic.messages/{name}")
+        stream = name.endswith("stream")
+
+        def read(asking: anthropic.Anthropic) -> Any:
+            answer = asking.messages.create(**ask(tools=[WEATHER]), stream=stream)
+            return list(answer) if stream else answer
+
+        with anthropic.Anthropic(base_url=upstream.url, api_key="none") as direct:
+            assert outcome(lambda: read(client)) == outcome(lambda: read(direct))
+
 
 class TestRefused:
     def test_before_the_first_byte(self, client: anthropic.Anthropic, gate: Gateway, once: Once) -> None:
@@ -95,9 +118,7 @@ class TestRefused:
             assert 'rule "injection"' in caught.value.message
             assert caught.value.request_id == caught.value.response.headers["x-sluicegate-decision-id"]
 
-    def test_before_the_first_event_of_the_helper(
-        self, client: anthropic.Anthropic, gate: Gateway, once: Once
-    ) -> None:
+    def test_before_the_first_event_of_the_helper(self, client: anthropic.Anthropic, gate: Gateway, once: Once) -> None:
         with once(gate), pytest.raises(anthropic.PermissionDeniedError), client.messages.stream(**ask(INJECTION)):
             pytest.fail("the helper has begun")
 
@@ -175,6 +196,17 @@ class TestCut:
         assert [event.type for event in events[-3:]] == ["content_block_stop", "message_delta", "message_stop"]
         assert events[-2].delta.stop_reason == "refusal"
         assert "run_shell" not in repr([event for event in events if event.type == "content_block_start"])
+
+    @pytest.mark.parametrize("name", ["stream", "thinking_tools_stream"])
+    def test_anywhere(self, client: anthropic.Anthropic, upstream: Upstream, name: str) -> None:
+        for answer in spoiled(f"anthropic.messages/{name}", r'_delta","(?:text|thinking)":"([^"]+)"'):
+            upstream.routes[PATH] = answer
+            with client.messages.stream(**ask(tools=[WEATHER])) as stream:
+                message = stream.get_final_message()
+            assert message.stop_reason == "refusal"
+            assert message.content[-1].type == "text"
+            assert NOTICE in message.content[-1].text
+            assert ADDRESS not in repr(message)
 
     def test_a_message_gate_cuts_alike(self, told: anthropic.Anthropic, upstream: Upstream) -> None:
         upstream.routes[PATH] = recorded("anthropic.messages/stream", CUT)

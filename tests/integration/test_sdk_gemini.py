@@ -11,7 +11,7 @@ from google.genai import errors, types
 
 from tests.integration.conftest import Once
 from tests.support.gateway import Gateway
-from tests.support.recorded import ADDRESS, INJECTION, KEY, NOTICE, recorded
+from tests.support.recorded import ADDRESS, INJECTION, KEY, NOTICE, outcome, recorded, spoiled
 from tests.support.upstream import Upstream
 
 NAME = "gemini-2.5-flash"
@@ -20,6 +20,7 @@ STREAM = f"POST /v1/models/{NAME}:streamGenerateContent?alt=sse"
 COUNT = f"POST /v1/models/{NAME}:countTokens"
 EMBED = "POST /v1/models/gemini-embedding-001:batchEmbedContents"
 WHOLE = "Hello there, my dear friend."
+CALLED = (f'"text": "{WHOLE}"', '"functionCall": {"name": "get_weather", "args": {"city": "Paris"}}')
 CUT = ("dear friend", f"{ADDRESS} friend")
 CITY = types.Schema(type=types.Type.OBJECT, properties={"city": types.Schema(type=types.Type.STRING)})
 WEATHER = types.FunctionDeclaration(name="get_weather", description="The weather", parameters=CITY)
@@ -86,6 +87,21 @@ class TestAllowed:
         assert talk.send_message("again").text == WHOLE
         assert b"dear friend" in upstream.requests[1].body  # what was said first goes back with the second question
 
+    def test_a_function_that_the_client_runs_by_itself(self, client: genai.Client, upstream: Upstream) -> None:
+        ran = []
+
+        def get_weather(city: str) -> str:
+            """The weather in a city."""
+            ran.append(city)
+            return "sunny"
+
+        answers = [recorded("gemini.generate/generate"), recorded("gemini.generate/generate", CALLED)]
+        upstream.routes[GENERATE] = lambda _: answers.pop()
+        config = types.GenerateContentConfig(tools=[get_weather])
+        answer = client.models.generate_content(model=NAME, contents="hello", config=config)
+        assert (answer.text, ran, answers) == (WHOLE, ["Paris"], [])
+        assert b"sunny" in upstream.requests[1].body
+
     def test_counting_tokens(self, client: genai.Client, upstream: Upstream) -> None:
         upstream.routes[COUNT] = recorded("gemini.count_tokens/count")
         assert client.models.count_tokens(model=NAME, contents="hello").total_tokens == 7
@@ -100,6 +116,22 @@ class TestAllowed:
         text = text_of(streamed(client))
         assert text.startswith("Hello there, my [REDACTED:")
         assert text.endswith("].")
+
+    @pytest.mark.parametrize(
+        "name", ["generate", "blocked", "grounded", "error", "stream", "candidates_stream", "tools_stream"]
+    )
+    def test_what_is_allowed_is_as_without_a_gate(self, client: genai.Client, upstream: Upstream, name: str) -> None:
+        upstream.routes[GENERATE] = upstream.routes[STREAM] = recorded(f"gemini.generate/{name}")
+
+        def read(asking: genai.Client) -> list[Any]:
+            if name.endswith("stream"):
+                pieces = streamed(asking, config=TOOLS)
+            else:
+                pieces = [asking.models.generate_content(model=NAME, contents="hello", config=TOOLS)]
+            return [piece.model_dump(exclude={"sdk_http_response"}) for piece in pieces]
+
+        with genai.Client(api_key="none", http_options=types.HttpOptions(base_url=upstream.url)) as direct:
+            assert outcome(lambda: read(client)) == outcome(lambda: read(direct))
 
 
 class TestRefused:
@@ -127,6 +159,23 @@ class TestRefused:
             client.models.generate_content(model=NAME, contents="hello")
         assert NOTICE in (caught.value.message or "")
         assert len(upstream.requests) == 1
+
+    def test_a_forbidden_function_is_never_run(self, client: genai.Client, upstream: Upstream) -> None:
+        ran = []
+
+        def run_shell(command: str) -> str:
+            """Run a command."""
+            ran.append(command)
+            return ""
+
+        call = (CALLED[0], '"functionCall": {"name": "run_shell", "args": {"command": "id"}}')
+        upstream.routes[GENERATE] = recorded("gemini.generate/generate", call)
+        config = types.GenerateContentConfig(tools=[run_shell])
+        with pytest.raises(errors.ClientError) as caught:
+            client.models.generate_content(model=NAME, contents="hello", config=config)
+        assert caught.value.code == 403
+        assert b"run_shell" not in upstream.requests[0].body
+        assert (ran, len(upstream.requests)) == ([], 1)
 
 
 class TestRefusedWithAMessage:
@@ -166,6 +215,13 @@ class TestCut:
         assert NOTICE in notice
         assert reason_of(pieces[-1]) == types.FinishReason.SAFETY
 
+    def test_in_a_chat_that_goes_on(self, client: genai.Client, upstream: Upstream) -> None:
+        upstream.routes[STREAM] = recorded("gemini.generate/stream", CUT)
+        upstream.routes[GENERATE] = recorded("gemini.generate/generate")
+        talk = client.chats.create(model=NAME)
+        assert NOTICE in text_of(list(talk.send_message_stream("hello")))
+        assert talk.send_message("and now?").text == WHOLE
+
     def test_at_a_forbidden_tool(self, client: genai.Client, upstream: Upstream) -> None:
         second = ('"get_weather", "args": {"city": "Rome"', '"run_shell", "args": {"city": "Rome"')
         upstream.routes[STREAM] = recorded("gemini.generate/tools_stream", second)
@@ -174,6 +230,16 @@ class TestCut:
         assert calls == [{"city": "Paris"}]
         assert "tool" in text_of(pieces)
         assert reason_of(pieces[-1]) == types.FinishReason.SAFETY
+
+    @pytest.mark.parametrize("name", ["stream", "candidates_stream", "tools_stream"])
+    def test_anywhere(self, client: genai.Client, upstream: Upstream, name: str) -> None:
+        for answer in spoiled(f"gemini.generate/{name}", r'"text": "([^"]+)"'):
+            upstream.routes[STREAM] = answer
+            pieces = streamed(client, config=TOOLS)
+            ended = [candidate for candidate in pieces[-1].candidates or () if candidate.finish_reason]
+            assert {candidate.finish_reason for candidate in ended} == {types.FinishReason.SAFETY}
+            assert NOTICE in repr(pieces[-1])
+            assert ADDRESS not in repr(pieces)
 
     def test_an_error_of_the_upstream_in_a_stream(self, client: genai.Client, upstream: Upstream) -> None:
         upstream.routes[STREAM] = recorded("gemini.generate/error")

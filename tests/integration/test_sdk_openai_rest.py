@@ -15,7 +15,7 @@ from tests.integration.conftest import Once
 from tests.support.gateway import Gateway
 from tests.support.openai_wire import PATH, chat, chunk, events, said
 from tests.support.policies import MODEL
-from tests.support.recorded import ADDRESS, INJECTION, KEY, NOTICE, recorded
+from tests.support.recorded import ADDRESS, INJECTION, KEY, NOTICE, outcome, recorded, spoiled
 from tests.support.upstream import Answer, Upstream, cut
 
 CHAT = f"POST {PATH}"
@@ -137,9 +137,7 @@ class TestEmbeddings:
         with once(gate), pytest.raises(openai.PermissionDeniedError, match='rule "injection"'):
             client.embeddings.create(model=MODEL, input=["one", INJECTION])
 
-    def test_no_message_in_the_place_of_a_vector(
-        self, told: openai.OpenAI, message_gate: Gateway, once: Once
-    ) -> None:
+    def test_no_message_in_the_place_of_a_vector(self, told: openai.OpenAI, message_gate: Gateway, once: Once) -> None:
         with once(message_gate), pytest.raises(openai.PermissionDeniedError, match='rule "injection"'):
             told.embeddings.create(model=MODEL, input=INJECTION)
 
@@ -165,7 +163,9 @@ class TestModels:
         assert client.models.retrieve("m").id == "org/model-7b"
 
     def test_a_secret_in_the_list(self, client: openai.OpenAI, upstream: Upstream) -> None:
-        upstream.routes["GET /v1/models"] = recorded("openai.models/models", ('"owned_by":"llamacpp"', f'"owned_by":"{KEY}"'))
+        upstream.routes["GET /v1/models"] = recorded(
+            "openai.models/models", ('"owned_by":"llamacpp"', f'"owned_by":"{KEY}"')
+        )
         (model,) = client.models.list()
         assert model.owned_by.startswith("[REDACTED:")
 
@@ -193,6 +193,34 @@ class TestChats:
             (choice,) = stream.get_final_completion().choices
         (call,) = choice.message.tool_calls or ()
         assert call.function.parsed_arguments == {"city": "Paris"}
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("chat", "audio", "tools", "json_schema", "tool_result", "error"),
+            *("stream", "n2_stream", "logprobs_stream", "tools_stream", "tools_required_stream"),
+        ],
+    )
+    def test_what_is_allowed_is_as_without_a_gate(self, client: openai.OpenAI, upstream: Upstream, name: str) -> None:
+        upstream.routes[CHAT] = recorded(f"openai.chat/{name}")
+        stream = name.endswith("stream")
+
+        def read(asking: openai.OpenAI) -> Any:
+            answer = asking.chat.completions.create(**ask(tools=[WEATHER]), stream=stream)
+            return list(answer) if stream else answer
+
+        with openai.OpenAI(base_url=f"{upstream.url}/v1", api_key="none", max_retries=0) as direct:
+            assert outcome(lambda: read(client)) == outcome(lambda: read(direct))
+
+    @pytest.mark.parametrize("name", ["stream", "n2_stream", "logprobs_stream"])
+    def test_a_cut_anywhere(self, client: openai.OpenAI, upstream: Upstream, name: str) -> None:
+        for answer in spoiled(f"openai.chat/{name}", r'"delta":\{"content":"([^"]+)"'):
+            upstream.routes[CHAT] = answer
+            pieces = list(client.chat.completions.create(**ask(n=2), stream=True))
+            reasons = [choice.finish_reason for piece in pieces for choice in piece.choices if choice.finish_reason]
+            assert "content_filter" in reasons
+            assert NOTICE in repr(pieces)
+            assert ADDRESS not in repr(pieces)
 
     def test_refusals_of_the_helpers(self, client: openai.OpenAI, gate: Gateway, once: Once) -> None:
         with once(gate), pytest.raises(openai.PermissionDeniedError, match='rule "injection"'):
@@ -235,13 +263,16 @@ class TestChats:
         assert NOTICE in notice
         assert [piece.choices[0].finish_reason for piece in pieces if piece.choices][-1] == "content_filter"
 
-    def test_the_stream_helper_shows_a_cut(self, client: openai.OpenAI, upstream: Upstream) -> None:
+    def test_the_stream_helper_shows_a_cut_and_raises_at_the_end(
+        self, client: openai.OpenAI, upstream: Upstream
+    ) -> None:
         upstream.routes[CHAT] = recorded("openai.chat/stream", CUT)
         with client.chat.completions.stream(**ask()) as stream:
-            (choice,) = stream.get_final_completion().choices
-        assert (choice.message.content or "").startswith("Hello! How can I assist you")
-        assert NOTICE in (choice.message.content or "")
-        assert choice.finish_reason == "content_filter"
+            shown = "".join(event.delta for event in stream if event.type == "content.delta")
+            with pytest.raises(openai.ContentFilterFinishReasonError):
+                stream.get_final_completion()
+        assert shown.startswith("Hello! How can I assist you")
+        assert NOTICE in shown
 
     def test_the_stream_helper_raises_where_it_would_parse_what_was_cut(
         self, client: openai.OpenAI, upstream: Upstream

@@ -89,6 +89,7 @@ def test_what_is_denied_is_not_served_whatever_else_allows_it(more: dict[str, An
 
     assert not compiled.serves("POST", "/api/chat", "/api/chat", named_only=named_only)
     assert not compiled.serves("GET", "/v1/models/x", "/v1/models/x", named_only=named_only)
+    assert not compiled.serves("GET", "/v1/models/a%3Ab", "/v1/models/a%3Ab", named_only=named_only)
     assert compiled.serves("GET", "/api/chat", "/api/chat", named_only=False)
 
 

@@ -121,12 +121,14 @@ def test_a_policy_that_says_nothing_changes_no_ordinary_request(document: dict[s
 
 
 @pytest.mark.parametrize("off", [False, "", [], {}])
-@pytest.mark.parametrize("name", ["raw", "grammar", "background", "lora"])
+@pytest.mark.parametrize("name", ["raw", "grammar", "background"])
 def test_what_is_switched_off_may_pass_by_default(name: str, off: Json) -> None:
     assert outcome({name: off}) == {name: off}
 
 
-@pytest.mark.parametrize(("name", "value"), [("id_slot", 0), ("raw", 0), ("add_generation_prompt", False)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("id_slot", 0), ("raw", 0), ("add_generation_prompt", False), ("lora", [])]
+)
 def test_what_only_looks_switched_off_may_not(name: str, value: Json) -> None:
     assert outcome({name: value}) == f'parameter "{name}" is not allowed'
 
@@ -285,6 +287,14 @@ def test_a_role_is_never_taken_out(parameters: dict[str, str]) -> None:
 
     assert outcome({"messages": [{"role": "x"}]}, role, parameters=parameters) == (
         'parameter "unknown_role" is not allowed'
+    )
+
+
+def test_the_method_of_a_message_is_never_taken_out() -> None:
+    method = Parameter("mcp_method", ("method",), "tools/delete", known=False)
+
+    assert outcome({"method": "tools/delete"}, method, on_unknown_parameter="strip") == (
+        'parameter "mcp_method" is not allowed'
     )
 
 

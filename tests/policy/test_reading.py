@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.chat import Edit, Json, Text
+from extproc.policy import reading as reading_module
+from extproc.policy.arguments import unescape
 from extproc.policy.channel import open_channel
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action
@@ -235,3 +237,48 @@ def test_redacted_arguments_stay_json_and_hold_no_secret(value: dict[str, Any], 
     assert Action.DENY not in actions
     assert secret not in left
     assert secret not in json.dumps(json.loads(left), ensure_ascii=False)
+
+
+# ---- many findings ----
+
+
+def in_arguments(count: int) -> tuple[dict[str, Json], list[Text]]:
+    values = [f"\n key {index}" for index in range(count)]
+    arguments = json.dumps(values)
+    texts = [Text("user", each, ("arguments",)) for each in (arguments, *values)]
+    return {"arguments": arguments}, texts
+
+
+def test_an_edited_json_text_is_decoded_once_for_all_its_strings(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def counted(text: str) -> tuple[str, Any]:
+        decoded.append(text)
+        return unescape(text)
+
+    monkeypatch.setattr(reading_module, "unescape", counted)
+    document, texts = in_arguments(20)
+
+    reading, (edit,) = read_texts(redacting("key"), document, texts, Masks("d"))
+
+    assert "key" not in str(edit.value)
+    assert {found.action for found in reading.findings} == {Action.REDACT}
+    assert len(decoded) == 1
+
+
+def test_there_is_an_end_to_the_looking_for_strings_that_were_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading_module, "_SEARCHED_CHARS_MAX", 100)
+    document, texts = in_arguments(20)
+
+    reading, _ = read_texts(redacting("key"), document, texts, Masks("d"))
+
+    assert Action.DENY in {found.action for found in reading.findings}
+
+
+def test_what_comes_about_where_parts_meet_is_placed_in_the_first_of_them() -> None:
+    texts = [Text("user", text, ("c", index), 0) for index, text in enumerate(["key k", "", "e", "y", "key"])]
+
+    reading, _ = read_texts(redacting("key"), {"c": [text.text for text in texts]}, texts, Masks("d"))
+
+    met = [(found.path, found.start, found.end) for found in reading.findings if found.action is Action.DENY]
+    assert met == [(("c", 0), 4, 5)]

@@ -41,7 +41,11 @@ def test_the_default_policy_looks_for_injection_in_what_others_wrote(policy: Com
 
 def test_the_default_policy_redacts_secrets_in_every_part_of_an_answer(policy: CompiledPolicy) -> None:
     for scope in RESPONSE_SCOPES:
-        assert [rule.action for rule in policy.by_scope[scope]] == [Action.REDACT]
+        assert Action.REDACT in [rule.action for rule in policy.by_scope[scope] if rule.id == "secrets-out"]
+
+
+def test_the_default_policy_looks_for_injection_in_what_tools_answer(policy: CompiledPolicy) -> None:
+    assert [rule.id for rule in policy.by_scope["response.tool_result"]][:2] == ["injection", "special-tokens"]
 
 
 @pytest.mark.parametrize("request_line", ["POST /api/pull", "DELETE /api/delete", "GET /slots", "GET /"])

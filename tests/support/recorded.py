@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,37 @@ _CASES = Path(__file__).parent.parent / "dialects" / "cases"
 
 def recorded(name: str, *changes: tuple[str, str], size: int = 29) -> Answer:
     """The answer in ``cases/NAME.json`` in small writes, with words replaced by others."""
-    response = json.loads((_CASES / f"{name}.json").read_text(encoding="utf-8"))["response"]
+    response = _response(name)
     body = response["body"]
     for old, new in changes:
         assert old in body
         body = body.replace(old, new)
+    return _answer(response, body, size)
+
+
+def spoiled(name: str, pattern: str) -> Iterator[Answer]:
+    """The answer as often as it has a text, which is the pattern's group, each time with one that is not allowed."""
+    response = _response(name)
+    body = response["body"]
+    found = [match.span(1) for match in re.finditer(pattern, body)]
+    assert found
+    return (_answer(response, f"{body[:start]}{ADDRESS} {body[end:]}", 499) for start, end in found)
+
+
+def outcome(act: Callable[[], Any]) -> str:
+    """What a client made of an answer: a value or an exception, to be compared."""
+    try:
+        return repr(act())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _response(name: str) -> dict[str, Any]:
+    response: dict[str, Any] = json.loads((_CASES / f"{name}.json").read_text(encoding="utf-8"))["response"]
+    return response
+
+
+def _answer(response: dict[str, Any], body: str, size: int) -> Answer:
     kind = next(value for header, value in response["headers"].items() if header.lower() == "content-type")
     return Answer(response["status"], (("content-type", kind),), cut(body.encode(), size))
 
@@ -37,5 +65,5 @@ def sdk_policy(**spec: Any) -> str:
         {"id": "addresses", "detector": "pii", "options": {"rules": ["email"]}, "scope": answers, "action": "deny"},
         {"id": "secrets-of-tools", "detector": "secrets", "scope": ["tool_result"], "action": "redact"},
     ]
-    tools = {"default": "strip", "allow": [{"name": name} for name in ("get_weather", "add", "page", "say")]}
+    tools = {"default": "strip", "allow": [{"name": name} for name in ("get_weather", "add", "page", "say", "work")]}
     return policy(**{"models": {"allow": ["*"], "pinned": False}, "tools": tools, "rules": rules, **spec})

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from extproc.chat import REQUEST_SCOPES, UNSEEN, Edit
+from extproc.chat import UNSEEN, WHOLE_SCOPES, Edit
 from extproc.strict_json import apply
 from tests.dialects import shared
 from tests.dialects.shared import INJECTION, SECRET, SENTENCE, Outcome, Surfaces, run, surfaces
@@ -68,7 +68,7 @@ def incoming(described: Surfaces, row: Mapping[str, Any]) -> Cell:
     if "denied" in row:
         # What no detector reads is shown by its kind: the default policy lets some of it pass, with a note.
         strict = {"not_inspected": {"default": "deny"}} if row["denied"] == "not_inspected" else {}
-        plain = run(_with(described, row, "plain"), shared.guarded(rules=shared.rules("deny"), **strict))
+        plain = run(_with(described, row, "plain words"), shared.guarded(rules=shared.rules("deny"), **strict))
         said = (
             said
             if not strict
@@ -151,7 +151,7 @@ def outgoing(described: Surfaces, row: Mapping[str, Any]) -> Cell:
         problems.append(f"found as {sorted(scopes)}, not as {row['scope']}")
     scope = str(row.get("scope") or ", ".join(sorted(scopes)) or NONE)
     injection = NONE
-    if scope in REQUEST_SCOPES:  # what a model will read
+    if scope in WHOLE_SCOPES:  # what a model will read
         injection = "found"
         case = answer_of(described, row, [INJECTION])
         if scope not in _found(run(case, shared.guarded(), [case.body]), ("injection",)):

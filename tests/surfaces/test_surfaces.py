@@ -16,14 +16,7 @@ DESCRIBED = [name for name in shared.NAMES if shared.has_surfaces(name)]
 INPUTS = [(name, row) for name in DESCRIBED for row in shared.surfaces(name).inputs]
 OUTPUTS = [(name, row) for name in DESCRIBED for row in shared.surfaces(name).outputs]
 
-NAMES_UNREAD = frozenset(
-    {
-        *("openai.chat", "openai.completions", "openai.responses", "ollama.chat", "ollama.generate"),
-        *("anthropic.messages", "anthropic.count_tokens", "gemini.generate", "gemini.count_tokens", "gemini.embed"),
-        *("llamacpp.completion", "llamacpp.infill", "llamacpp.tokenize", "llamacpp.detokenize"),
-        "llamacpp.apply_template",
-    }
-)
+NAMES_UNREAD: frozenset[str] = frozenset()
 found_holes = functools.cache(matrix.holes)
 
 
