@@ -11,7 +11,9 @@ from typing import Final
 from extproc.body import BodyFilter
 from extproc.chat import ChatRequest, Denial, Malformed, ToolCall
 from extproc.detectors.base import Exchange
+from extproc.dialects.answers import media_type
 from extproc.dialects.base import Dialect
+from extproc.framing import delimiter
 from extproc.inflate import Inflater
 from extproc.judge import Notes
 from extproc.policy import engine
@@ -20,6 +22,7 @@ from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Decision, Finding
 from extproc.policy.restoring import restoring
 
+_TAIL_BYTES: Final = 4  # as many can end a frame
 _AS_ONE_TEXT: Final = 599  # a status that makes any dialect read the body as one text
 
 
@@ -46,6 +49,8 @@ class Answer:
             request, status = ChatRequest(dialect.name, model="", stream=False, document={}), _AS_ONE_TEXT
         self._decoder: Final = dialect.decoder(request, status, content_type, policy.limits.response_bytes)
         judge = _Judge(policy, _exchange(request, decision), decision_id, decision)
+        self._media_type: Final = media_type(content_type)
+        self._tail = b""  # the end of what left
         self._inflater: Final = Inflater(encoding, policy.limits.response_bytes) if encoding else None
         self._filter: Final = BodyFilter(self._decoder, judge, policy.limits.held_bytes)
         self._policy: Final = policy
@@ -60,13 +65,15 @@ class Answer:
             except Malformed as why:
                 return b"", engine.unreadable_answer(self._policy, str(why), self._decision_id)
         out = self._filter.feed(data, end)
+        self._tail = (self._tail + out[-_TAIL_BYTES:])[-_TAIL_BYTES:]
         if self._filter.broken:
             return out, engine.unreadable_answer(self._policy, self._filter.broken, self._decision_id)
         return out, self._filter.cut
 
     def cutoff(self, denial: Denial) -> bytes:
         """The last frames that end this answer visibly and well-formed; for a document, a whole one."""
-        return self._decoder.cutoff(denial, self._filter.closed, self._filter.steps)
+        end = self._decoder.cutoff(denial, self._filter.closed, self._filter.steps)
+        return delimiter(self._media_type, self._tail) + end if end and self.streams else end
 
     @property
     def notes(self) -> Notes:

@@ -34,7 +34,7 @@ from extproc.chat import (
     ToolCall,
 )
 from extproc.dialects.base import Decoder
-from extproc.judge import Judge, Notes
+from extproc.judge import ALONE_MAX, Judge, Notes
 from extproc.policy.channel import ChannelScan, Redaction
 from extproc.policy.decision import Action
 from extproc.policy.reading import ARGUMENTS
@@ -42,10 +42,6 @@ from extproc.release import Held, ReleaseQueue
 from extproc.strict_json import read_answer
 
 _REMEMBERED: Final = 256  # as many short texts that stand alone, such as the id in every frame, are judged once
-
-
-# Each text that is judged by itself costs some 0.1 ms, and nothing else runs while a frame is judged.
-_ALONE_MAX: Final = 50_000
 
 
 class _Cut(Exception):  # noqa: N818 - an outcome that unwinds to ``feed``, not an error
@@ -177,7 +173,7 @@ class BodyFilter:
         return True
 
     def _take(self, frame: Frame) -> None:
-        if len(frame.deltas) > _ALONE_MAX and sum(delta.alone for delta in frame.deltas) > _ALONE_MAX:
+        if len(frame.deltas) > ALONE_MAX and sum(delta.alone for delta in frame.deltas) > ALONE_MAX:
             raise Malformed("it has too many texts")
         for kind in frame.not_inspected:
             self._take_unseen(kind)

@@ -22,6 +22,7 @@ _JSON_SPACE: Final = b" \t\r\n"
 _BLANK_LINE: Final = re.compile(rb"\r\n|\n|\r(?!\Z)")
 _EVENT_END: Final = re.compile(rb"[\r\n](?:(?<=\n)(?>\r\n|\n|\r(?!\Z))|(?<=\r)(?>\r\n|\r(?!\Z)))")
 _EVENT_END_CHARS: Final = 3
+_BLANK_TAIL: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}\Z")
 _NEAR_BYTES: Final = 4096  # as far is a plain end looked for: where all events end otherwise, each look is in vain
 _SSE_FIELDS: Final = frozenset({b"", b"data", b"event", b"id", b"retry"})  # a comment has no name
 _FIELD_BYTES: Final = 256  # of a line that is not data: nothing reads those, so they may not carry much
@@ -296,6 +297,18 @@ class BodyFramer:
     def payload(raw: bytes) -> bytes | None:
         """The body."""
         return raw
+
+
+def delimiter(media_type: str, tail: bytes) -> bytes:
+    """What ends the last frame of a stream, if its sender did not, so that another can follow.
+
+    ``tail`` is the end of what left: at least its last four bytes, or all of it.
+    """
+    if not tail:
+        return b""
+    if media_type == "text/event-stream":
+        return b"" if _BLANK_TAIL.search(tail) else b"\n\n"
+    return b"\n" if media_type == "application/x-ndjson" and not tail.endswith(b"\n") else b""
 
 
 def replace_event_data(raw: bytes, data: bytes) -> bytes:

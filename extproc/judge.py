@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from extproc.chat import Denial, ToolCall
 from extproc.policy.channel import ChannelScan
 from extproc.policy.decision import Decision, Finding
+
+ALONE_MAX: Final = 50_000
+"""The most texts of one frame that stand alone: each costs some 0.1 ms, and nothing else runs meanwhile."""
 
 
 class Judge(Protocol):

@@ -56,6 +56,7 @@ from extproc.refusal import DECISION_HEADER, phrase, refuse
 from extproc.strict_json import JsonLimits, apply, dump
 from extproc.target import encoding_of, status_of
 
+_KNOWN_QUERIES: Final = frozenset({"", "alt=sse", "beta=true"})  # what SDKs say there, which is no text
 _REQUEST: Final = Direction.REQUEST
 _RESPONSE: Final = Direction.RESPONSE
 
@@ -171,7 +172,7 @@ class Session:
             request = self._dialect.read_request(self._head, body, JsonLimits(depth=policy.limits.json_depth))
         except Malformed as why:
             return self._refuse(engine.malformed(policy, str(why), record.decision_id))
-        if self._head.query:
+        if self._head.query not in _KNOWN_QUERIES:
             request = replace(request, not_inspected=(*request.not_inspected, "query"))
         self._request, record.model, record.stream = request, request.model, request.stream
         decision = self._decision = engine.judge_request(policy, request, self._dialect, record.decision_id)

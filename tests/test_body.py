@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from unittest import mock
 
@@ -401,7 +401,7 @@ def test_a_text_that_stands_alone_in_every_frame_is_judged_once_and_edited_each_
 
 
 def test_a_frame_of_too_many_texts_that_stand_alone_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body_module, "_ALONE_MAX", 2)
+    monkeypatch.setattr(body_module, "ALONE_MAX", 2)
     many, few = BodyFilter(_Crowd(3), ToyJudge(), 100_000), BodyFilter(_Crowd(2), ToyJudge(), 100_000)
 
     assert (few.feed(b"x", True), few.broken) == (b"x", "")
@@ -424,20 +424,18 @@ class _Crowd(ToyDecoder):
             TextDelta((0, "content"), f"t{number}", (number,), alone=True, again=again) for number in range(count)
         )
 
-    def feed(self, data: bytes, end: bool) -> list[Frame]:
-        return [Frame(data, lambda _edits: data, self._deltas)]
+    def feed(self, data: bytes, end: bool) -> Iterator[Frame]:
+        yield Frame(data, lambda _edits: data, self._deltas)
 
 
 class _Named(ToyDecoder):
     """Lines of a text that goes on and of a name that stands alone."""
 
-    def feed(self, data: bytes, end: bool) -> list[Frame]:
-        frames = []
+    def feed(self, data: bytes, end: bool) -> Iterator[Frame]:
         for raw in data.splitlines(keepends=True):
             text, name = raw.decode().split()
             deltas = (TextDelta((0, "content"), text, ("text",)), TextDelta((~0, "body"), name, ("name",), alone=True))
-            frames.append(Frame(raw, partial(self._put, text), deltas, choices=frozenset({0})))
-        return frames
+            yield Frame(raw, partial(self._put, text), deltas, choices=frozenset({0}))
 
     @staticmethod
     def _put(text: str, edits: Sequence[Edit]) -> bytes:

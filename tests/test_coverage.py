@@ -6,6 +6,8 @@ import gzip
 import json
 from typing import Any
 
+import pytest
+
 from extproc.coverage import counted, header
 from extproc.messages import Continue, Refuse, ResponseBody, ResponseHeaders
 from extproc.policy.decision import DecisionRecord
@@ -81,10 +83,19 @@ def test_what_passes_unread_is_said_to() -> None:
 
 def test_a_query_is_not_inspected() -> None:
     exchange = session()
-    asked(exchange, chat(), f"{PATH}?beta=true")
+    asked(exchange, chat(), f"{PATH}?beta=true&x=y")
     answered(exchange, JSON, completion({"content": "Hi"}))
     (record,) = exchange.records()
     assert record.not_inspected == ["query"]
+
+
+@pytest.mark.parametrize("query", ["", "?", "?alt=sse", "?beta=true"])
+def test_what_sdks_say_in_a_query_is_no_text(query: str) -> None:
+    exchange = session()
+    asked(exchange, chat(), PATH + query)
+    answered(exchange, JSON, completion({"content": "Hi"}))
+    (record,) = exchange.records()
+    assert record.not_inspected == []
 
 
 def test_a_compressed_answer_is_inflated_and_read() -> None:

@@ -20,6 +20,7 @@ from extproc.framing import (
     Framer,
     LineFramer,
     SseFramer,
+    delimiter,
     replace_event_data,
     replace_line,
 )
@@ -273,3 +274,23 @@ def test_a_piece_that_is_one_event_is_not_copied() -> None:
     event = b"data: x\n\n"
     (raw,) = SseFramer(100).feed(event, False)
     assert raw is event
+
+
+@pytest.mark.parametrize(
+    ("media_type", "tail", "missing"),
+    [
+        ("text/event-stream", b"", b""),
+        ("text/event-stream", b"}\n\n", b""),
+        ("text/event-stream", b"\r\n\r\n", b""),
+        ("text/event-stream", b"x\r\r", b""),
+        ("text/event-stream", b"\n\r\n", b""),
+        ("text/event-stream", b"x}\r\n", b"\n\n"),
+        ("text/event-stream", b"}\n", b"\n\n"),
+        ("text/event-stream", b": c", b"\n\n"),
+        ("application/x-ndjson", b"}", b"\n"),
+        ("application/x-ndjson", b"}\n", b""),
+        ("application/json", b"{", b""),
+    ],
+)
+def test_what_ends_a_frame_that_its_sender_did_not_end(media_type: str, tail: bytes, missing: bytes) -> None:
+    assert delimiter(media_type, tail) == missing

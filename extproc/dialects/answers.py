@@ -17,7 +17,7 @@ from typing import Final
 from extproc.chat import CallDelta, Denial, Edit, Frame, Json, JsonPath, Malformed, Step, TextDelta
 from extproc.dialects.members import Members
 from extproc.dialects.tokens import copy_of, logprobs, token_ids
-from extproc.dialects.untrusted import NAME, Found, strings
+from extproc.dialects.untrusted import NAME, Found, is_base64, strings
 from extproc.framing import BodyFramer, replace_event_data, replace_line
 from extproc.strict_json import apply, dump, read_answer
 
@@ -43,6 +43,7 @@ __all__ = [
     "spoken",
     "token_ids",
     "unknown_members",
+    "unreadable",
 ]
 
 _CALL: Final = frozenset({"index", "id", "type", "function", "custom"})
@@ -56,6 +57,8 @@ _LIKE_JSON: Final = re.compile(rb'(?:\A(?:\xef\xbb\xbf)?|[\r\n])(?:data:)?[ \t]*
 # What a name, an id or a reason looks like, and too short for a secret. Whatever does not is read as text.
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.:-]{0,16}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+_LABEL_CHARS: Final = 16
+_TOKEN_CHARS: Final = 256
 _KINDS: Final = frozenset({"chat.completion.chunk"})  # what is longer than a label, and stands in every frame
 _MADE_UP: Final = re.compile(r"(?:chatcmpl|cmpl|gen)-[A-Za-z0-9-]{0,64}")  # an id that some server made
 _FIGURE: Final = re.compile(r"[a-z0-9_]{0,48}")
@@ -168,6 +171,11 @@ def identifiers(members: Members, names: Sequence[str], path: JsonPath, choice: 
 def says_nothing(value: str) -> bool:
     """Whether an identifier is a label or a time stamp, which nobody reads."""
     return _LABEL.fullmatch(value) is not None or value in _KINDS or _TIME.fullmatch(value) is not None
+
+
+def unreadable(value: str) -> bool:
+    """Whether a string is base64 data, and too long or too short for a key or a token, which can be base64, too."""
+    return (len(value) <= _LABEL_CHARS or len(value) > _TOKEN_CHARS) and is_base64(value)
 
 
 def repeatable(members: Members, names: Sequence[str]) -> dict[str, Json]:

@@ -39,8 +39,8 @@ def streamed_answer(head: dict[str, Json], text: str, choices: Sequence[int], us
     return b"".join([*(b"data: " + answer + b"\n\n" for answer in answers), DONE])
 
 
-def _read(speech: Speech, choice: Members, index: int, path: JsonPath, *, whole: bool) -> None:  # noqa: ARG001
-    if choice.get("delta") or choice.get("message"):  # may call tools, and say a text that goes on in the next chunk
+def _read(speech: Speech, choice: Members, index: int, path: JsonPath, *, whole: bool) -> None:
+    if not whole and (choice.get("delta") or choice.get("message")):  # says what goes on in the next chunk
         raise Malformed("the answer has a choice of a conversation")
     for name, channel in _SPEECH.items():
         if name == "reasoning" and choice.get("reasoning_content") is not None:  # says it all a second time

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from extproc.chat import Denial, Frame, Json, Malformed, Step
-from extproc.dialects.answers import body_text, line_render, plain_frame
+from extproc.dialects.answers import body_text, line_render, plain_frame, unreadable
 from extproc.dialects.untrusted import is_base64
 from extproc.framing import DocumentFramer
 from extproc.strict_json import read_answer
@@ -59,7 +59,8 @@ def _without_vectors(document: Json, seen: list[str]) -> Json:
     for name, value in document.items():
         is_vector = name in _VECTORS and _is_vector(value)
         seen += ["embedding"] * (is_vector and bool(value))
-        words[name] = None if is_vector else _without_vectors(value, seen)
+        reads = isinstance(value, str) and not unreadable(value)
+        words[name] = None if is_vector and not reads else _without_vectors(value, seen)
     return words
 
 

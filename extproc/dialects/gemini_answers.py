@@ -26,12 +26,13 @@ from extproc.dialects.answers import (
     repeatable,
     spoken,
     unknown_members,
+    unreadable,
 )
 from extproc.dialects.gemini_content import media_kind, plain_text
-from extproc.dialects.gemini_names import camel, member, spelled
+from extproc.dialects.gemini_names import camel, member
 from extproc.dialects.members import Members
 from extproc.dialects.tokens import copy_of, logprobs, token_ids
-from extproc.dialects.untrusted import is_base64, strings
+from extproc.dialects.untrusted import strings
 from extproc.framing import ArrayFramer, DocumentFramer, Framer, SseFramer
 from extproc.strict_json import dump, read_answer
 
@@ -57,7 +58,6 @@ _STATUSES: Final = {
 _HEAD: Final = ("modelVersion", "responseId", "createTime")
 _CANDIDATE: Final = frozenset({"content", "index", "finishReason", "logprobsResult", "avgLogprobs", "tokenCount"})
 _COPIES: Final = frozenset({"groundingMetadata", "citationMetadata"})  # they quote the text, or count its bytes
-_UNSAID: Final = (None, 0, "", "FINISH_REASON_UNSPECIFIED")
 _OPAQUE: Final = re.compile(r"[A-Za-z0-9+/_-]*+={0,2}")
 # What is said of safety and of usage when nothing but the API's own words is said.
 _WORDS: Final = frozenset(
@@ -121,7 +121,8 @@ class GeminiDecoder:
             speech.deltas += _no_answer(answer)
         if len(self._calls) > _CHOICES_MAX:
             raise Malformed("the answer has more candidates than allowed")
-        closes = sorted(speech.choices) if whole and speech.choices else speech.closes
+        # Some servers say STOP in every element, so that no candidate of a stream is over before its end.
+        closes = sorted(speech.choices) if whole else ()
         return Frame(
             raw,
             _element_render(raw, answer) if self._form == "array" else self._render(raw, answer),
@@ -198,7 +199,6 @@ class _Speech:
     deltas: list[TextDelta] = field(default_factory=list)
     calls: list[CallDelta] = field(default_factory=list)
     choices: set[int] = field(default_factory=set)
-    closes: list[int] = field(default_factory=list)
     not_inspected: list[str] = field(default_factory=list)
 
 
@@ -255,8 +255,6 @@ def _read_candidate(speech: _Speech, candidate: Members, path: JsonPath) -> None
             speech.deltas += logprobs(index, value, place)
         elif field_name == "finishReason":
             speech.deltas += labels(candidate, (name,), path, index)
-            if value not in _UNSAID:
-                speech.closes.append(index)
         elif field_name in _WORDED:
             speech.deltas += _worded(value, place, index)
         elif field_name in _COPIES and value is not None:
@@ -310,6 +308,7 @@ def _read_part(speech: _Speech, part: Members, index: int, path: JsonPath) -> No
             _read_blob(speech, value, index, place)
         elif field_name == "thoughtSignature" and isinstance(value, str) and _OPAQUE.fullmatch(value):
             speech.not_inspected += ["encrypted"] if value else []
+            speech.deltas += () if unreadable(value) else body_text(value, place, aside(index))
         else:
             unknown[name] = value
     speech.deltas += unknown_members(unknown, frozenset(), path, index)
@@ -336,15 +335,14 @@ def _read_call(speech: _Speech, call: Json, index: int, path: JsonPath) -> None:
 
 
 def _read_blob(speech: _Speech, blob: Members, index: int, path: JsonPath) -> None:
-    name = spelled(blob, "mimeType")
-    kind, data = blob.get(name), blob.get("data")
+    kind, data = member(blob, "mimeType"), blob.get("data")
     _fields(blob)
     if not isinstance(kind, str | None) or not isinstance(data, str | None):
         raise Malformed("the answer has media that cannot be read")
     said = plain_text(kind or "", data or "")
     if said is None:
         speech.not_inspected.append(media_kind(kind or ""))
-        speech.deltas += () if is_base64(data or "") else body_text(data, (*path, "data"), aside(index))
+        speech.deltas += () if unreadable(data or "") else body_text(data, (*path, "data"), aside(index))
     else:  # it cannot be edited in base64, so it goes as a whole
         speech.deltas += [TextDelta((index, "content"), text, path, drop=True, alone=True) for text in said]
     speech.deltas += unknown_members(blob, frozenset({"data"}), path, index)

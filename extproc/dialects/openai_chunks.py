@@ -29,6 +29,7 @@ from extproc.dialects.answers import (
     spoken,
     token_ids,
     unknown_members,
+    unreadable,
 )
 from extproc.dialects.members import Members
 from extproc.dialects.templates import Reading, Templates
@@ -248,7 +249,7 @@ def _read_audio(speech: Speech, audio: Json, choice: int, path: JsonPath) -> Non
     data = audio.get("data")
     if isinstance(data, str) and is_base64(data):
         speech.not_inspected += ["audio"] * bool(data)
-    else:
+    if not isinstance(data, str) or not unreadable(data):
         speech.deltas += body_text(data, (*path, "data"), aside(choice))
     speech.deltas += labels(audio, ("id", "expires_at"), path, choice)
     speech.deltas += unknown_members(audio, _AUDIO, path, choice)

@@ -168,11 +168,17 @@ class OpenAiResponses:
         return HttpReply(denial.status, error(denial))
 
     def refusal_message(self, denial: Denial, request: ChatRequest) -> HttpReply:
-        """An answer that says the message, incomplete because of ``content_filter``; no token was spent on it."""
+        """An answer that says the message, incomplete because of ``content_filter``; no token was spent on it.
+
+        Every client shows an ``output_text``. One that asked for JSON would parse it, so it is told by a ``refusal``.
+        """
         head = Head(f"resp_{denial.decision_id}", 0, request.model)
         if request.stream:
             return HttpReply(200, streamed_answer(head, denial), "text/event-stream")
-        return HttpReply(200, whole_answer(head, denial))
+        form = object_(object_(request.document, "text") or {}, "format") or {}
+        return HttpReply(
+            200, whole_answer(head, denial, "refusal" if "json" in str(form.get("type")) else "output_text")
+        )
 
 
 def _read_history(document: Members, untrusted: Untrusted) -> None:

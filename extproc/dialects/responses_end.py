@@ -95,9 +95,10 @@ _NOTHING_USED: Final[dict[str, Json]] = {
 }
 
 
-def whole_answer(head: Head, denial: Denial) -> bytes:
-    """A document that says the message."""
-    return dump(response(head, "incomplete", [_message(_message_id(denial), denial.message)]))
+def whole_answer(head: Head, denial: Denial, kind: str = "output_text") -> bytes:
+    """A document that says the message, as a part of this kind (``output_text`` or ``refusal``)."""
+    said: dict[str, Json] = {**_message(_message_id(denial)), "content": [_part(kind, denial.message)]}
+    return dump(response(head, "incomplete", [said]))
 
 
 def streamed_answer(head: Head, denial: Denial) -> bytes:

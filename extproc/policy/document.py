@@ -36,7 +36,7 @@ from extproc.policy.unseen import UnseenAction
 _UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE: Final = re.compile(r"(\d{1,12})(B|KiB|MiB|GiB)?")
 _ENDPOINT: Final = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (?:/|(?:/[\w.~!$&'()*+,=:@-]+)+)", re.ASCII)
-_PATH: Final = re.compile(r"(?:/[\w.~!$&'()+,=:@-]+)+", re.ASCII)
+_PATH: Final = re.compile(r"(?:/[\w.~!$&'()+,=:@-]+)+/?", re.ASCII)
 _PARAMETER: Final = r"[\w.:$/*?-]{1,128}"
 _ID: Final = r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"
 _PACK: Final = r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$"

@@ -26,8 +26,6 @@ DEFAULTS: Final[Mapping[str, tuple[Treatment, str]]] = MappingProxyType(
         "chat_template": ("deny", "prints another conversation than the one that was judged"),
         "template": ("deny", "prints another conversation than the one that was judged"),
         "raw": ("deny", "leaves the template out, so that a prompt can speak as anyone"),
-        "add_generation_prompt": ("deny", "decides whose turn the model goes on with"),
-        "generation_prompt": ("deny", "decides whose turn the model goes on with"),
         "continue_final_message": ("deny", "has the model go on with words that the client put into its mouth"),
         "unknown_role": ("deny", "templates print a role that they do not know as it is"),
         "session_params": ("deny", "goes on with a session that may be another client's"),
@@ -122,7 +120,7 @@ NAMES: Final = frozenset(name for name in DEFAULTS if "*" not in name) | frozens
 """The best known names, for hints."""
 
 # An empty list of adapters switches off those that the server runs with.
-_OFF_IS_ON: Final = frozenset({"add_generation_prompt", "generation_prompt", "lora*"})
+_OFF_IS_ON: Final = frozenset({"lora*"})
 CANNOT_BE_STRIPPED: Final = frozenset({"unknown_role", "mcp_method"})
 """What a request cannot do without: there would be a message that nobody says, or one that asks for nothing."""
 

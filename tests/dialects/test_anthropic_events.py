@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from anthropic.types import Message
 
-from extproc.chat import Edit, Json, Malformed, Step
+from extproc.chat import RESPONSE_SCOPES, Edit, Json, Malformed, Step
 from extproc.dialects.anthropic_events import MessageDecoder
 from extproc.dialects.base import Decoder
 from extproc.messages import HttpReply
@@ -319,7 +319,7 @@ def filtered(*events: dict[str, Any], action: str = "deny", tools: str = "allow"
     """What leaves of a stream under a policy that cuts at a secret."""
     body = stream(*events)
     asked = SURFACES.answered(body, shared.SSE, streamed=True)
-    rule = {"id": "s", "detector": "secrets", "scope": shared.RESPONSE_SCOPES, "action": action, "mode": "enforce"}
+    rule = {"id": "s", "detector": "secrets", "scope": RESPONSE_SCOPES, "action": action, "mode": "enforce"}
     models = {"allow": ["m:1"], "pinned": False}
     return run(asked, policy(models=models, tools={"default": tools}, rules=[rule]), [body])
 

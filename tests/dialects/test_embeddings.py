@@ -148,6 +148,14 @@ def test_vectors_of_several_tokens_are_vectors() -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_vector_in_one_word_that_could_be_a_token_is_read(dialect: Any) -> None:
+    decoder = dialect.decoder(ChatRequest(dialect.name, "m", False, {}), 200, "application/json", 999)
+    (frame,) = drain(decoder, [b'{"embedding": "%s"}' % (b"Ab1_" * 10)])
+    assert frame.not_inspected == ("embedding",)
+    assert "Ab1_" in texts([frame])[0, "body"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_white_space_around_an_answer_passes(dialect: Any) -> None:
     decoder = dialect.decoder(ChatRequest(dialect.name, "m", False, {}), 200, "application/json", 99)
     frames = drain(decoder, [b" \n{", b"}\n", b"\n"])

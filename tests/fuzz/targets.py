@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from extproc.chat import Malformed
 from extproc.dialects.answers import media_type
+from extproc.framing import delimiter
 from extproc.messages import Abort, Refuse
 from tests.dialects import shared
 from tests.dialects.shared import SECRET, SENTENCE
@@ -339,9 +340,9 @@ def _read(case: Case, pieces: Sequence[bytes]) -> tuple[object, bytes]:
     steps = [step for frame in frames for step in frame.steps]
     end = decoder.cutoff(DENIAL, closed, steps)
     raw = b"".join(frame.raw for frame in frames)
-    if decoder.streams and not broken and case.content_type != shared.JSON and raw.endswith((b"\n", b"\n\n", b"\r\r")):
+    if decoder.streams and not broken and case.content_type != shared.JSON:
         try:
-            drain(case.decoder(), [raw, end])
+            drain(case.decoder(), [raw, delimiter(media_type(case.content_type), raw) if end else b"", end])
         except Malformed as why:
             raise AssertionError(f"the cut-off cannot be read: {why}") from None
     said = [frame for frame in frames if frame.deltas or frame.calls] if broken else frames

@@ -32,6 +32,12 @@ def _tools(ran: list[str]) -> MCPServer:
         await ctx.session.send_tool_list_changed()
         return "said"
 
+    @tools.tool(description="Tell that a resource has changed, and what to do about it")
+    async def trap(ctx: Context) -> str:
+        ran.append("trap")
+        await ctx.session.send_resource_updated(f"note://{INJECTION}")
+        return "said"
+
     @tools.tool(description="Work in two steps")
     async def work(step: str, ctx: Context) -> str:
         ran.append("work")

@@ -157,3 +157,16 @@ class TestTheServersOwnStream:
         records = gate.records(before + len(tool_server.seen))[before:]
         (own,) = [record for record in records if record["http.request.method"] == "GET"]
         assert (own["dialect"], own["action"], own["cut"]) == ("mcp", "allow", False)
+
+    def test_it_is_cut_with_a_log_message_and_the_session_goes_on(self, gate: Gateway, tool_server: McpServer) -> None:
+        heard: list[Any] = []
+
+        async def listen(message: mcp_types.LoggingMessageNotificationParams) -> None:
+            heard.append(message.data)
+
+        async def act(client: Client) -> None:
+            while not heard:
+                await client.call_tool("trap", {})
+
+        session(gate.url() + "/mcp", "legacy", act, logging_callback=listen)
+        assert heard == ['[the answer was stopped by the rule "injection"]']

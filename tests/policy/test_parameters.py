@@ -126,9 +126,7 @@ def test_what_is_switched_off_may_pass_by_default(name: str, off: Json) -> None:
     assert outcome({name: off}) == {name: off}
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("id_slot", 0), ("raw", 0), ("add_generation_prompt", False), ("lora", [])]
-)
+@pytest.mark.parametrize(("name", "value"), [("id_slot", 0), ("raw", 0), ("lora", [])])
 def test_what_only_looks_switched_off_may_not(name: str, value: Json) -> None:
     assert outcome({name: value}) == f'parameter "{name}" is not allowed'
 

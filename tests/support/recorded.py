@@ -39,11 +39,13 @@ def spoiled(name: str, pattern: str) -> Iterator[Answer]:
     return (_answer(response, f"{body[:start]}{ADDRESS} {body[end:]}", 499) for start, end in found)
 
 
-def outcome(act: Callable[[], Any]) -> str:
-    """What a client made of an answer: a value or an exception, to be compared."""
+def outcome(act: Callable[[], Any], *, fails: bool = False) -> str:
+    """What a client made of an answer, to be compared: a value, or an exception where it ``fails``."""
     try:
         return repr(act())
     except Exception as error:
+        if not fails:
+            raise
         return f"{type(error).__name__}: {error}"
 
 
@@ -65,5 +67,6 @@ def sdk_policy(**spec: Any) -> str:
         {"id": "addresses", "detector": "pii", "options": {"rules": ["email"]}, "scope": answers, "action": "deny"},
         {"id": "secrets-of-tools", "detector": "secrets", "scope": ["tool_result"], "action": "redact"},
     ]
-    tools = {"default": "strip", "allow": [{"name": name} for name in ("get_weather", "add", "page", "say", "work")]}
+    names = ("get_weather", "add", "page", "say", "trap", "work")
+    tools = {"default": "strip", "allow": [{"name": name} for name in names]}
     return policy(**{"models": {"allow": ["*"], "pinned": False}, "tools": tools, "rules": rules, **spec})
