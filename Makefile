@@ -22,7 +22,7 @@ demo: setup ## a real Envoy, a real small model, ten exchanges and a table (KEEP
 	$(BIN)/sluicegate demo $(if $(KEEP),--keep)
 
 test: setup ## every test; the ones that need Envoy start it
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 check: setup ## ruff, mypy, layers, policies, and Envoy's own opinion of every file in envoy/static
 	$(BIN)/ruff check .

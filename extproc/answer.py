@@ -13,6 +13,7 @@ from extproc.chat import ChatRequest, Denial, Malformed, ToolCall
 from extproc.detectors.base import Exchange
 from extproc.dialects.answers import media_type
 from extproc.dialects.base import Dialect
+from extproc.dialects.beside import ReadsBeside
 from extproc.framing import delimiter
 from extproc.inflate import Inflater
 from extproc.judge import Notes
@@ -47,7 +48,9 @@ class Answer:
     ) -> None:
         if request is None:
             request, status = ChatRequest(dialect.name, model="", stream=False, document={}), _AS_ONE_TEXT
-        self._decoder: Final = dialect.decoder(request, status, content_type, policy.limits.response_bytes)
+        decoder = dialect.decoder(request, status, content_type, policy.limits.response_bytes)
+        events = decoder.streams and media_type(content_type) == "text/event-stream"
+        self._decoder: Final = ReadsBeside(decoder) if events else decoder
         judge = _Judge(policy, _exchange(request, decision), decision_id, decision)
         self._media_type: Final = media_type(content_type)
         self._tail = b""  # the end of what left

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import os
 import queue
 import sys
 import tempfile
@@ -44,6 +45,7 @@ from extproc.runtime.yaml_source import BadYaml, read_yaml
 
 TEMPLATE: Final = "envoy/static/envoy.yaml"
 DECISION_HEADER: Final = "x-sluicegate-decision-id"
+_PARENT_BYTES: Final = 64  # of the 100 that a socket's path may have
 
 _READY: Final = "sluicegate: ready"
 _START_S: Final = 60.0
@@ -119,11 +121,16 @@ def run(args: argparse.Namespace) -> int:
     policy, a taken port or a missing Envoy, 70 where the gate did not come up or a child died.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="sluicegate-") as folder:
+        with tempfile.TemporaryDirectory(prefix="sluicegate-", dir=_parent(tempfile.gettempdir())) as folder:
             return _guard(_prepare(args, Path(folder)))
     except NotUp as error:
         print(f"sluicegate up: {error}", file=sys.stderr)
         return error.code
+
+
+def _parent(temporary: str) -> str:
+    """Where the folder with the sockets is made: their paths may not be long, and folders of build systems are."""
+    return temporary if len(os.fsencode(temporary)) <= _PARENT_BYTES else "/tmp"  # noqa: S108
 
 
 def _prepare(args: argparse.Namespace, folder: Path) -> _Setup:

@@ -191,7 +191,8 @@ def _pieces(node: Json, path: JsonPath) -> Iterator[TextDelta]:
             continue
         said += octets
         if isinstance(entry, dict):
-            rest.append({name: value for name, value in entry.items() if name not in ("id", "piece")})
+            known = {"piece", "id"} if isinstance(entry.get("id"), int | None) else {"piece"}
+            rest.append({name: value for name, value in entry.items() if name not in known})
     beside = "\n".join(found.text for found in strings(rest, ()) if found.text)
     for name, text in (("content", said.decode("utf-8", "replace")), ("body", beside)):
         if text:

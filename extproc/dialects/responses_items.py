@@ -86,6 +86,8 @@ def read_item(item: Json, path: JsonPath, choice: int, kinds: Collection[str] = 
     said = Said()
     kind = item.get("type")
     arguments = _arguments(item)
+    if arguments and _says_name(item) and not isinstance(item.get("name"), str | None):
+        raise Malformed("the answer has a tool call whose name cannot be read")
     calls = [name for name in arguments if item.get(name) is not None] or list(arguments[:1])
     if arguments is _UNKNOWN_CALL:
         calls = [name for name in arguments if item.get(name) is not None]

@@ -350,6 +350,23 @@ def test_the_server_gets_what_is_meant_for_it(upstream: Upstream, policy: str, n
     assert {name: given[name] for name in words[::2]} == dict(zip(words[::2], words[1::2], strict=True))
 
 
+@pytest.mark.parametrize("depth", [0, 120])
+def test_sockets_have_paths_that_are_short_enough_wherever_temporary_files_are(
+    depth: int,
+    upstream: Upstream,
+    policy: str,
+    nothing_starts: list[list[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path_factory.mktemp("x" * depth) if depth else Path("/tmp")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with pytest.raises(Started):
+        main(["up", "--upstream", upstream.url, "--envoy", "/bin/true", "--policy", policy, *free_listen()])
+    (command,) = nothing_starts
+    assert len(os.fsencode(next(word for word in command if word.startswith("unix://")))) <= 100
+
+
 def free_listen() -> list[str]:
     return ["--listen", f"127.0.0.1:{free_port()}"]
 

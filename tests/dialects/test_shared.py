@@ -21,7 +21,7 @@ from tests.dialects.shared import SECRET, SENTENCE, Outcome, all_exchanges, exch
 from tests.dialects.support import DENIAL, LIMIT_BYTES, Case, byte_by_byte, cut, drain, raw, summary, texts
 from tests.support.leaks import leaks
 from tests.support.sessions import session
-from tests.surfaces.matrix import dotted, leaves, objects_in, unpacked
+from tests.surfaces.matrix import dotted, nodes, objects_in, unpacked
 
 CASES = all_exchanges()
 ANSWERS = [case for case in CASES if case.status < 400]
@@ -491,12 +491,12 @@ def test_what_a_cut_off_repeats_of_the_answer_was_read(name: str) -> None:
 
 
 def repeated(name: str) -> Iterator[str]:
-    """The places of an answer's first frames that a cut-off right behind them says again, as they stood."""
+    """The places of an answer's first frames that a cut-off right behind them says again, whatever stands there."""
     tried = set()
     for case in surfaces(name).plain():
         frames = shared.frames_of(case)
         for at, (_, document, put) in enumerate(documents_of(case)[:6]):
-            for path in leaves(document):
+            for path in nodes(document):
                 if (case.name, path) not in tried:
                     tried.add((case.name, path))
                     changed = put(apply(document, [Edit(path, SENTENCE)]))

@@ -63,7 +63,7 @@ def can_change_the_status(mode: Modes) -> bool:
 def test_with_nothing_found_both_bodies_pass_byte_for_byte(gate: Gateway, upstream: Upstream, mode: Modes) -> None:
     answer = said("Hello", " there", "!")
     answer_with(upstream, Answer(headers=SSE, pieces=cut(answer, 37)))
-    body = chat("What is the capital of France?", stream=True, unknown={"kept": [1.50, "\u00e9"]})
+    body = chat("What is the capital of France?", stream=True, metadata={"kept": [1.50, "\u00e9"]})
     response = post(gate, mode, body)
     assert response.status_code == 200
     assert response.content == answer

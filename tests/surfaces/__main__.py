@@ -9,10 +9,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from tests.surfaces.matrix import Cell, matrix
+from tests.surfaces.matrix import NONE, Cell, matrix
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "surfaces.md"
 START: Final = "<!-- generated: surfaces -->"
@@ -29,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console()
     with console.status("trying every place"):
         cells = matrix()
-    console.print(_table([cell for cell in cells if args.only in ("", cell.dialect)]))
+    for dialect, rows in groupby(cells, key=lambda cell: cell.dialect):
+        if args.only in ("", dialect):
+            console.print(_table(dialect, tuple(rows)))
     if args.write:
         PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), generated(cells)), encoding="utf-8")
         console.print(f"{PAGE.name} written: {len(cells)} places")
@@ -39,11 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(bool(wrong))
 
 
-def _table(cells: Sequence[Cell]) -> Table:
-    table = Table("dialect", *COLUMNS, title="What becomes of a secret and of an injection, by place")
-    for cell in cells:
+def _table(dialect: str, cells: Sequence[Cell]) -> Table:
+    """A dialect's places: requests above the line, answers below."""
+    table = Table(title=dialect, title_justify="left", title_style="bold", box=SIMPLE)
+    table.add_column("field", ratio=1, overflow="fold")
+    for column in ("scope", "secret and injection", "what happens"):
+        table.add_column(column, overflow="fold")
+    for cell, following in zip(cells, (*cells[1:], None), strict=True):
+        both = cell.secret if cell.injection in (cell.secret, NONE) else f"{cell.secret}, {cell.injection}"
+        last = following is not None and following.direction != cell.direction
         style = "red" if cell.problems else None
-        table.add_row(cell.dialect, *_row(cell), style=style)
+        table.add_row(cell.field, cell.scope, both, cell.happens, style=style, end_section=last)
     return table
 
 

@@ -1,4 +1,4 @@
-"""The matrix: each row of every ``surfaces.yaml`` tried with a secret and with an injection, and every string leaf.
+"""The matrix: each row of every ``surfaces.yaml`` tried with a secret and with an injection, and every value.
 
 What lives here: trying and judging. What must not: the data (``tests/dialects/cases``), tables, files.
 """
@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from extproc.chat import UNSEEN, WHOLE_SCOPES, Edit
 from extproc.strict_json import apply
@@ -23,8 +23,18 @@ INNER: Final = SENTENCE.replace("ghp", r"\u0067hp")  # in a string that holds JS
 SIZES: Final = (1, 2, 3, 4, 5)
 NONE: Final = "-"
 A_KEY: Final = "(a key)"
+# What stands in a place, whatever belongs there.
+FORMS: Final[Mapping[str, Any]] = {"": SENTENCE, " (an object)": {"a": SENTENCE}, " (an array)": [SENTENCE]}
 _SHIFT: Final = 0xE000
 _SHIFTED: Final = re.compile(r"\\ue0([0-9a-f]{2})")
+
+
+class Place(NamedTuple):
+    """A row, by its dialect, its direction and its number among those."""
+
+    dialect: str
+    direction: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -42,19 +52,27 @@ class Cell:
     problems: tuple[str, ...] = ()
 
 
-def cells(name: str) -> Iterator[Cell]:
-    """All rows of a dialect."""
-    described = surfaces(name)
-    for row in described.inputs:
-        yield incoming(described, row)
-    for row in described.outputs:
-        yield outgoing(described, row)
-
-
 @functools.cache
-def matrix() -> tuple[Cell, ...]:
+def cell(place: Place) -> Cell:
+    """Try one row."""
+    name, direction, number = place
+    described = surfaces(name)
+    if direction == "request":
+        return incoming(described, described.inputs[number])
+    return outgoing(described, described.outputs[number])
+
+
+def places() -> Iterator[Place]:
     """All rows of all dialects that ship any."""
-    return tuple(cell for name in shared.NAMES if shared.has_surfaces(name) for cell in cells(name))
+    for name in filter(shared.has_surfaces, shared.NAMES):
+        described = surfaces(name)
+        for direction, rows in (("request", described.inputs), ("answer", described.outputs)):
+            yield from (Place(name, direction, number) for number in range(len(rows)))
+
+
+def matrix() -> tuple[Cell, ...]:
+    """All of them, tried."""
+    return tuple(map(cell, places()))
 
 
 # ---- requests --------------------------------------------------------------------------------------------------------
@@ -226,7 +244,7 @@ class Hole:
 
 
 def holes(name: str) -> list[Hole]:
-    """Put a secret in the place of every string of every exchange of a dialect, and give those that let it out."""
+    """Put a secret in the place of every value of every exchange of a dialect, and give those that let it out."""
     found: dict[tuple[str, str], Hole] = {}
     for case in shared.exchanges(name):
         if case.status >= 400:
@@ -264,8 +282,8 @@ def _answer_leaves(case: Case) -> Iterator[tuple[str, bool]]:
 
 
 def _variants(document: Any, tried: set[object], kind: tuple[object, ...]) -> Iterator[tuple[str, Any]]:
-    """The document with a secret in the place of one string at a time; one of each kind of place."""
-    changes = [(dotted(path), Edit(path, SENTENCE)) for path in leaves(document)]
+    """The document with a secret in the place of one value at a time; one of each kind of place."""
+    changes = [(dotted(path) + form, Edit(path, value)) for path in nodes(document) for form, value in FORMS.items()]
     # An unknown member's name is text, too.
     changes += [(dotted((*path, A_KEY)), Edit((*path, SENTENCE), 1)) for path in objects_in(document)]
     for name, change in changes:
@@ -278,16 +296,13 @@ def _kind(document: Any) -> tuple[object, ...]:
     return (document.get("type"), *sorted(document)) if isinstance(document, dict) else ()
 
 
-def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every string."""
-    if isinstance(value, str):
+def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value but the document."""
+    if path:
         yield path
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            yield from leaves(member, (*path, name))
-    elif isinstance(value, list):
-        for index, element in enumerate(value):
-            yield from leaves(element, (*path, index))
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, member in members:
+        yield from nodes(member, (*path, name))
 
 
 def objects_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
