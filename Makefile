@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: help setup demo test check fmt bench bench-redaction eval-secrets surfaces fuzz protos docs
+.PHONY: help setup demo test coverage check fmt bench bench-redaction eval-secrets surfaces fuzz protos docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ demo: setup ## a real Envoy, a real small model, ten exchanges and a table (KEEP
 	$(BIN)/sluicegate demo $(if $(KEEP),--keep)
 
 test: setup ## every test; the ones that need Envoy start it
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+coverage: setup ## the tests once more, twice as slow: which branches they take, 95 % at the least
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 check: setup ## ruff, mypy, layers, policies, and Envoy's own opinion of every file in envoy/static

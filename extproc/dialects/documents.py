@@ -1,7 +1,7 @@
 """Answers that are one JSON document and no conversation: embeddings, lists of models. All their strings are text.
 
-Nobody can read the vectors of embeddings: those are listed. What lives here: the decoder that these APIs share. What
-must not: their requests.
+Nobody can read the vectors of embeddings: those are listed. What lives here: the decoder and the phrasing that these
+APIs share. What must not: their requests.
 """
 
 from __future__ import annotations
@@ -9,14 +9,40 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from extproc.chat import Denial, Frame, Json, Malformed, Step
-from extproc.dialects.answers import body_text, line_render, plain_frame, unreadable
+from extproc.chat import ChatRequest, Denial, Edit, Frame, Json, Malformed, Step
+from extproc.dialects.answers import BodyDecoder, body_text, line_render, media_type, plain_frame, unreadable
+from extproc.dialects.base import Decoder
 from extproc.dialects.untrusted import is_base64
 from extproc.framing import DocumentFramer
+from extproc.messages import HttpReply
 from extproc.strict_json import read_answer
 
 _NUMBERS: Final = frozenset({int, float})
 _VECTORS: Final = frozenset({"embedding", "embeddings"})
+
+
+class OneDocument:
+    """What dialects of such answers share; ``phrase`` is the API's error."""
+
+    phrase: Callable[[Denial], bytes]
+
+    def without_tools(self, request: ChatRequest, names: frozenset[str]) -> tuple[Edit, ...]:  # noqa: ARG002
+        """Nothing: the API has no tools."""
+        return ()
+
+    def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:  # noqa: ARG002
+        """A decoder for the answer, by what the upstream says it is."""
+        if status < 400 and media_type(content_type) == "application/json":
+            return DocumentDecoder(limit_bytes, self.phrase)
+        return BodyDecoder(limit_bytes, self.phrase)
+
+    def refusal(self, denial: Denial, request: ChatRequest | None = None) -> HttpReply:  # noqa: ARG002
+        """The API's error answer."""
+        return HttpReply(denial.status, self.phrase(denial))
+
+    def refusal_message(self, denial: Denial, request: ChatRequest) -> HttpReply:
+        """The error: the document has no place for a message, and clients fail on one without what they asked for."""
+        return self.refusal(denial, request)
 
 
 class DocumentDecoder:

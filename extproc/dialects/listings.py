@@ -10,17 +10,14 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from extproc.chat import ChatRequest, Denial, Edit, Malformed, RequestHead
-from extproc.dialects.answers import BodyDecoder, media_type
-from extproc.dialects.base import Decoder
-from extproc.dialects.documents import DocumentDecoder
+from extproc.chat import ChatRequest, Denial, Malformed, RequestHead
+from extproc.dialects.documents import OneDocument
 from extproc.dialects.members import fields, flag, string
 from extproc.dialects.ollama import OPTION_SETTINGS, OPTIONS
 from extproc.dialects.ollama import error as ollama_error
 from extproc.dialects.openai_chat import error as openai_error
 from extproc.dialects.settings import Names, named, read_settings
 from extproc.dialects.untrusted import Untrusted
-from extproc.messages import HttpReply
 from extproc.strict_json import JsonLimits, read
 
 # One word to a segment, and no dots alone: nothing that says more than a model's name can.
@@ -29,39 +26,13 @@ _SHOWN: Final = fields("model", "name", "verbose", "system", "template", options
 _SHOW_KNOWN: Final[Names] = {**OPTION_SETTINGS, **named("verbose", "template")}
 
 
-class _Listing:
-    """What all of them share: an answer that is read whole, and an error for a refusal."""
-
-    name: str
-    named_only = True
-
-    def __init__(self, phrase: Callable[[Denial], bytes]) -> None:
-        self._phrase: Final = phrase
-
-    def without_tools(self, request: ChatRequest, names: frozenset[str]) -> tuple[Edit, ...]:  # noqa: ARG002
-        """Nothing: there are no tools."""
-        return ()
-
-    def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:  # noqa: ARG002
-        """A decoder for the answer, by what the upstream says it is."""
-        if status < 400 and media_type(content_type) == "application/json":
-            return DocumentDecoder(limit_bytes, self._phrase)
-        return BodyDecoder(limit_bytes, self._phrase)
-
-    def refusal(self, denial: Denial, request: ChatRequest | None = None) -> HttpReply:  # noqa: ARG002
-        """The API's error answer."""
-        return HttpReply(denial.status, self._phrase(denial))
-
-    def refusal_message(self, denial: Denial, request: ChatRequest) -> HttpReply:  # noqa: ARG002
-        """The error: a list has no place for a message."""
-        return HttpReply(denial.status, self._phrase(denial))
-
-
-class Listing(_Listing):
+class Listing(OneDocument):
     """A ``GET`` of these paths, which names no model and has no body."""
 
+    named_only = True
+
     def __init__(self, name: str, path: str, phrase: Callable[[Denial], bytes]) -> None:
-        super().__init__(phrase)
+        self.phrase = phrase
         self.name = name
         self._path: Final = re.compile(path)
 
@@ -76,13 +47,12 @@ class Listing(_Listing):
         return ChatRequest(self.name, "", stream=False, document={}, names_model=False)
 
 
-class OllamaShow(_Listing):
+class OllamaShow(OneDocument):
     """``POST /api/show``: all about one model, which must be one that the policy allows."""
 
     name = "ollama.show"
-
-    def __init__(self) -> None:
-        super().__init__(ollama_error)
+    named_only = True
+    phrase = staticmethod(ollama_error)
 
     def claims(self, method: str, path: str) -> bool:
         """Say whether this method and exact path is this API's."""

@@ -14,7 +14,8 @@ from typing import Final
 from extproc.chat import ChatRequest, Denial, Edit, Json, JsonPath, Malformed, RequestHead
 from extproc.dialects.answers import BodyDecoder, media_type
 from extproc.dialects.base import Decoder
-from extproc.dialects.llamacpp_answers import CompletionDecoder, DocumentDecoder, streamed_answer, whole_answer
+from extproc.dialects.documents import OneDocument
+from extproc.dialects.llamacpp_answers import CompletionDecoder, WordsDecoder, streamed_answer, whole_answer
 from extproc.dialects.members import Members, fields, flag, largest, objects, required_string, string
 from extproc.dialects.openai_chat import OpenAiChat, error
 from extproc.dialects.openai_completions import read_data
@@ -46,11 +47,12 @@ _TOKENIZE: Final = fields("model", "messages", "content", *_TOKENS, prompt=_PROM
 _DETOKENIZE: Final = fields("model", "tokens", *_TOKENS)
 
 
-class _Native:
+class _Native(OneDocument):
     """What all of them share."""
 
     name: str
     named_only = True
+    phrase = staticmethod(error)
     _paths: tuple[str, ...]
 
     def claims(self, method: str, path: str) -> bool:
@@ -61,19 +63,11 @@ class _Native:
         """The edits that take these declared tools out of the request; only conversations have any."""
         return _CHAT.without_tools(request, names)
 
-    def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:  # noqa: ARG002
+    def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:
         """A decoder for the answer, which is one document."""
         if status < 400 and media_type(content_type) == "application/json":
-            return DocumentDecoder(limit_bytes, error)
-        return BodyDecoder(limit_bytes, error)
-
-    def refusal(self, denial: Denial, request: ChatRequest | None = None) -> HttpReply:  # noqa: ARG002
-        """The error answer that llama.cpp and vLLM have from OpenAI."""
-        return HttpReply(denial.status, error(denial))
-
-    def refusal_message(self, denial: Denial, request: ChatRequest) -> HttpReply:
-        """The error: what is asked for is no message."""
-        return self.refusal(denial, request)
+            return WordsDecoder(limit_bytes, error)
+        return super().decoder(request, status, content_type, limit_bytes)
 
     def _request(
         self,
@@ -84,9 +78,7 @@ class _Native:
         parameters: Mapping[str, int] | None = None,
     ) -> ChatRequest:
         """The request, with every member that is no content read as a parameter."""
-        for name, value in document.items():
-            if name not in content:
-                untrusted.parameter(name, value)
+        untrusted.parameters(document, content)
         model = string(document, "model")
         return ChatRequest(
             dialect=self.name,

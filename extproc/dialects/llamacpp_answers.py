@@ -143,7 +143,7 @@ def _result(model: str, text: str, choice: int, *, stop: bool) -> Json:
 # ---- documents of the other endpoints ----------------------------------------------------------------------------
 
 
-class DocumentDecoder:
+class WordsDecoder:
     """Reads what /tokenize, /detokenize or /apply-template answers: one document with a text, or the pieces of one."""
 
     streams = False

@@ -130,9 +130,7 @@ class OllamaChat(_Ollama):
         for index, message in enumerate(messages):
             _read_message(message, index, untrusted)
         tools = declared_tools(document, untrusted)
-        for name, value in document.items():
-            if name not in ("model", "messages", "tools"):
-                untrusted.parameter(name, value)
+        untrusted.parameters(document, ("model", "messages", "tools"))
         settings = read_settings(document, _KNOWN, ("model", "messages", "tools"))
         return self._request(document, untrusted, tools, (*settings, *turn_settings(messages, _ROLES)))
 

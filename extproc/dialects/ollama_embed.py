@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from extproc.chat import ChatRequest, Denial, Edit, Malformed, RequestHead
-from extproc.dialects.answers import BodyDecoder, media_type
-from extproc.dialects.base import Decoder
-from extproc.dialects.documents import DocumentDecoder
+from extproc.chat import ChatRequest, Malformed, RequestHead
+from extproc.dialects.documents import OneDocument
 from extproc.dialects.members import Members, fields, required_string, string
 from extproc.dialects.ollama import OPTION_SETTINGS, OPTIONS, error
 from extproc.dialects.settings import Names, named, read_settings
 from extproc.dialects.untrusted import Untrusted
-from extproc.messages import HttpReply
 from extproc.strict_json import JsonLimits, read
 
 _KNOWN: Final[Names] = {**OPTION_SETTINGS, **named("truncate", "dimensions", "keep_alive")}
 _NAMES: Final = ("model", "truncate", "dimensions", "keep_alive")
 
 
-class _Embeds:
+class _Embeds(OneDocument):
     """What both APIs share."""
 
     name: str
     named_only = False
+    phrase = staticmethod(error)
     _path: str
     _text: str
 
@@ -36,9 +34,7 @@ class _Embeds:
         document = read(body, fields(*_NAMES, self._text, options=OPTIONS), limits)
         untrusted = Untrusted()
         self._read_text(document, untrusted)
-        for name, value in document.items():
-            if name not in ("model", self._text):
-                untrusted.parameter(name, value)
+        untrusted.parameters(document, ("model", self._text))
         return ChatRequest(
             dialect=self.name,
             model=required_string(document, "model"),
@@ -50,24 +46,6 @@ class _Embeds:
 
     def _read_text(self, document: Members, untrusted: Untrusted) -> None:
         untrusted.add("user", string(document, self._text) or "", (self._text,))
-
-    def without_tools(self, request: ChatRequest, names: frozenset[str]) -> tuple[Edit, ...]:  # noqa: ARG002
-        """Nothing: the API has no tools."""
-        return ()
-
-    def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:  # noqa: ARG002
-        """A decoder for the answer, by what the upstream says it is."""
-        if status < 400 and media_type(content_type) == "application/json":
-            return DocumentDecoder(limit_bytes, error)
-        return BodyDecoder(limit_bytes, error)
-
-    def refusal(self, denial: Denial, request: ChatRequest | None = None) -> HttpReply:  # noqa: ARG002
-        """Ollama's error answer."""
-        return HttpReply(denial.status, error(denial))
-
-    def refusal_message(self, denial: Denial, request: ChatRequest) -> HttpReply:  # noqa: ARG002
-        """The error: a vector has no place for a message."""
-        return HttpReply(denial.status, error(denial))
 
 
 class OllamaEmbed(_Embeds):

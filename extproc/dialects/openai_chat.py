@@ -130,9 +130,7 @@ class OpenAiChat:
         check_template_arguments(document)
         messages = read_messages(document, untrusted)
         tools = _read_tools(document, untrusted)
-        for name, value in document.items():
-            if name not in _CONTENT:
-                untrusted.parameter(name, value)
+        untrusted.parameters(document, _CONTENT)
         if document.get(_IDS) is not None:
             untrusted.media("tokens", document[_IDS], (_IDS,))
         untrusted.walk("document", document.get(_DOCUMENTS), (_DOCUMENTS,), keys=True)

@@ -53,9 +53,7 @@ class OpenAiCompletions:
         prompts = _read_prompt(document, untrusted)
         prompts += read_data("embedding", document.get(_EMBEDS), (_EMBEDS,), untrusted)
         string(document, "suffix")
-        for name, value in document.items():
-            if name not in (*_CONTENT, _EMBEDS):
-                untrusted.parameter(name, value)
+        untrusted.parameters(document, (*_CONTENT, _EMBEDS))
         return ChatRequest(
             dialect=self.name,
             model=required_string(document, "model"),

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from extproc.chat import ChatRequest, Denial, Edit, Json, JsonPath, Malformed, RequestHead
-from extproc.dialects.answers import BodyDecoder, media_type
-from extproc.dialects.base import Decoder
-from extproc.dialects.documents import DocumentDecoder
+from extproc.chat import ChatRequest, Json, JsonPath, Malformed, RequestHead
+from extproc.dialects.documents import OneDocument
 from extproc.dialects.members import Members, fields, required_string
 from extproc.dialects.openai_chat import error, read_messages
 from extproc.dialects.prompt_templates import check_template_arguments
 from extproc.dialects.settings import Names, named, read_settings
 from extproc.dialects.turns import turn_settings
 from extproc.dialects.untrusted import ROLE_SCOPES, Untrusted
-from extproc.messages import HttpReply
 from extproc.strict_json import JsonLimits, Shape, read
 
 _KNOWN: Final[Names] = named(
@@ -30,11 +27,12 @@ _CONTENT: Final = frozenset({"model", "input", "messages"})
 _REQUEST: Final = fields("model", "input", *_KNOWN, messages=Shape(each=fields("role", "content", "name")))
 
 
-class OpenAiEmbeddings:
+class OpenAiEmbeddings(OneDocument):
     """``POST /v1/embeddings``."""
 
     name = "openai.embeddings"
     named_only = False
+    phrase = staticmethod(error)
 
     def claims(self, method: str, path: str) -> bool:
         """Say whether this method and exact path is embeddings."""
@@ -51,9 +49,7 @@ class OpenAiEmbeddings:
         elif document.get("input") is None:
             raise Malformed("'input' is required")
         read_input(document, untrusted)
-        for name, value in document.items():
-            if name not in _CONTENT:
-                untrusted.parameter(name, value)
+        untrusted.parameters(document, _CONTENT)
         return ChatRequest(
             dialect=self.name,
             model=required_string(document, "model"),
@@ -63,24 +59,6 @@ class OpenAiEmbeddings:
             not_inspected=tuple(untrusted.not_inspected),
             settings=(*read_settings(document, _KNOWN, _CONTENT), *turn_settings(messages, ROLE_SCOPES)),
         )
-
-    def without_tools(self, request: ChatRequest, names: frozenset[str]) -> tuple[Edit, ...]:  # noqa: ARG002
-        """Nothing: the API has no tools."""
-        return ()
-
-    def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:  # noqa: ARG002
-        """A decoder for the answer, by what the upstream says it is."""
-        if status < 400 and media_type(content_type) == "application/json":
-            return DocumentDecoder(limit_bytes, error)
-        return BodyDecoder(limit_bytes, error)
-
-    def refusal(self, denial: Denial, request: ChatRequest | None = None) -> HttpReply:  # noqa: ARG002
-        """OpenAI's error answer."""
-        return HttpReply(denial.status, error(denial))
-
-    def refusal_message(self, denial: Denial, request: ChatRequest) -> HttpReply:  # noqa: ARG002
-        """The error: a vector has no place for a message, and clients fail on an answer without one."""
-        return HttpReply(denial.status, error(denial))
 
 
 def read_input(document: Members, untrusted: Untrusted) -> None:

@@ -134,9 +134,7 @@ class OpenAiResponses:
         _read_history(document, untrusted)
         untrusted.walk("tool_definition", document.get("tools"), ("tools",), keys=True)
         tools += declared(objects(document, "tools"), ("tools",))
-        for name, value in document.items():
-            if name not in _CONTENT:
-                untrusted.parameter(name, value)
+        untrusted.parameters(document, _CONTENT)
         return ChatRequest(
             dialect=self.name,
             model=model,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -107,6 +107,12 @@ class Untrusted:
         for found in strings(value, path):
             if keys or not found.keys:
                 self.add(scope, found.text, found.path, message)
+
+    def parameters(self, document: Members, content: Collection[str]) -> None:
+        """List what all members of the request but these say."""
+        for name, value in document.items():
+            if name not in content:
+                self.parameter(name, value)
 
     def parameter(self, name: str, value: Json) -> None:
         """List what a member of the request that is not known to be anything else says."""
