@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.dialects import shared
 from tests.fuzz import __main__ as command
 from tests.fuzz.targets import Target, damaged, targets
 
@@ -31,3 +32,12 @@ def test_a_failure_is_kept_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(command, "targets", lambda: [broken])
     assert command.main(["--seed", "3", "--out", str(tmp_path)]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["some-request-3.bin"]
+
+
+@pytest.mark.xfail(reason="white space behind the end of an array leaves before what follows it is seen", strict=True)
+def test_what_leaves_of_an_array_with_more_behind_its_end_does_not_depend_on_the_cuts() -> None:
+    case = next(each for each in shared.exchanges("gemini.generate") if each.name.endswith("array_stream"))
+    whole = [case.body.rstrip() + b"\n,{}"]
+    parts = [case.body.rstrip() + b"\n", b",{}"]
+    one, other = (shared.run(case, shared.rules_only(), pieces) for pieces in (whole, parts))
+    assert one.answer == other.answer
