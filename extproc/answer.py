@@ -49,10 +49,10 @@ class Answer:
         if request is None:
             request, status = ChatRequest(dialect.name, model="", stream=False, document={}), _AS_ONE_TEXT
         decoder = dialect.decoder(request, status, content_type, policy.limits.response_bytes)
-        events = decoder.streams and media_type(content_type) == "text/event-stream"
+        self._media_type: Final = media_type(content_type)
+        events = decoder.streams and self._media_type == "text/event-stream"
         self._decoder: Final = ReadsBeside(decoder) if events else decoder
         judge = _Judge(policy, _exchange(request, decision), decision_id, decision)
-        self._media_type: Final = media_type(content_type)
         self._tail = b""  # the end of what left
         self._inflater: Final = Inflater(encoding, policy.limits.response_bytes) if encoding else None
         self._filter: Final = BodyFilter(self._decoder, judge, policy.limits.held_bytes)
