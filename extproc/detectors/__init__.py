@@ -63,7 +63,7 @@ class DetectorKind:
     """One kind of detector. ``pack`` is the rule pack that a rule gets which names none; empty where there is none.
 
     ``streams``: it decides on running text, with exact spans and a marker for each, so it may read ``response.*``
-    scopes and redact. ``neutralises``: it knows a harmless form of what it finds.
+    scopes and redact. ``neutralises``: it knows a harmless form of what it finds, and its places are exact.
     """
 
     build: Callable[[Pack, Options], Detector]
@@ -80,6 +80,6 @@ DETECTORS: Final[Mapping[str, DetectorKind]] = MappingProxyType(
         "pii": DetectorKind(_pii, pack="pii", streams=True),
         "prompt_injection": DetectorKind(_prompt_injection, pack="injection"),
         "secrets": DetectorKind(_secrets, pack="secrets", streams=True),
-        "special_tokens": DetectorKind(_special_tokens, pack="special_tokens"),
+        "special_tokens": DetectorKind(_special_tokens, pack="special_tokens", neutralises=True),
     }
 )

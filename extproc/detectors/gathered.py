@@ -29,7 +29,7 @@ class Gathered:
         return _GatheredScan(self._detector)
 
     def marker(self, rule: str) -> str:
-        """What takes a span's place. No rule may redact with such a detector, since its places are not exact."""
+        """What takes a span's place that has no harmless form. No rule may redact with such a detector."""
         return f"[REDACTED:{rule}]"
 
 
@@ -50,7 +50,9 @@ class _GatheredScan:
         spans: list[Span] = []
         for match in sorted(self._detector.scan(whole).matches, key=lambda match: (match.start, match.end)):
             start = max(match.start, spans[-1].end) if spans else match.start
-            spans.append(Span(start, max(start, match.end), match.rule))
+            # A harmless form is that of the whole match.
+            safe = match.safe if start == match.start else None
+            spans.append(Span(start, max(start, match.end), match.rule, safe=safe))
         return spans
 
     def pause(self) -> list[Span]:

@@ -126,7 +126,7 @@ class _SeveralRules:
                 self._pending.append((rule, Span(settled, span.end, span.rule, opens=False)))
         # At one place what goes on comes before what begins, and rules come in their order: no cut changes that.
         ready.sort(key=lambda entry: (entry[1].start, entry[1].opens, self._rules.index(entry[0])))
-        return self._merge([(rule, _unless_taken(span, ready)) for rule, span in ready])
+        return self._merge(_unless_taken(ready))
 
     def _merge(self, ready: list[tuple[Rule, Span]]) -> list[Redaction]:
         wall = next(((rule, span) for rule, span in ready if _denies(rule)), None)
@@ -156,13 +156,28 @@ def _before_harmless(pending: list[tuple[Rule, Span]], settled: int) -> int:
     return settled
 
 
-def _unless_taken(span: Span, ready: list[tuple[Rule, Span]]) -> Span:
-    """A span without its harmless form where a stricter rule takes out a part of the text."""
-    if span.safe is None:
-        return span
-    stricter = (other for rule, other in ready if _acts(rule) and rule.action > Action.NEUTRALISE)
-    taken = any(other.start < span.end and other.end > span.start for other in stricter)
-    return replace(span, safe=None) if taken else span
+def _unless_taken(ready: list[tuple[Rule, Span]]) -> list[tuple[Rule, Span]]:
+    """The spans, in order, without their harmless form where another rule changes a part of the text."""
+    out = list(ready)
+    for together in _overlapping(ready):
+        if len({(ready[at][1].start, ready[at][1].end, ready[at][1].safe) for at in together}) > 1:
+            for at in together:
+                out[at] = (ready[at][0], replace(ready[at][1], safe=None))
+    return out
+
+
+def _overlapping(ready: list[tuple[Rule, Span]]) -> list[list[int]]:
+    """The indexes of the spans that something is done about; those that overlap are together."""
+    groups: list[list[int]] = []
+    end = 0
+    for at, (rule, span) in enumerate(ready):
+        if _acts(rule):
+            if groups and span.start < end:
+                groups[-1].append(at)
+            else:
+                groups.append([at])
+            end = max(end, span.end)
+    return groups
 
 
 def _acts(rule: Rule) -> bool:

@@ -307,8 +307,10 @@ class RuleDocument(_Strict):
     def _possible_action(cls, value: str, info: ValidationInfo) -> str:
         kind = DETECTORS.get(info.data.get("detector", ""))
         detector = info.data.get("detector", "")
-        if kind is not None and value in ("neutralise", "mask", "redact") and not kind.streams:
+        if kind is not None and value in ("neutralise", "mask", "redact") and not (kind.streams or kind.neutralises):
             raise _wrong(f'detector "{detector}" judges a text as a whole and gives no exact places to {value}')
+        if kind is not None and value in ("mask", "redact") and not kind.streams:
+            raise _wrong(f'detector "{detector}" cannot {value} what it finds; use neutralise or deny')
         if kind is not None and value == "neutralise" and not kind.neutralises:
             raise _wrong(f'detector "{detector}" knows no harmless form of what it finds; use redact or deny')
         answers = [scope for scope in info.data.get("scope", ()) if scope in RESPONSE_SCOPES]

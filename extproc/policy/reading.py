@@ -20,6 +20,7 @@ from extproc.policy.decision import Action, Finding
 from extproc.policy.masking import INERT, Masks, lookalikes
 
 ARGUMENTS: Final = "response.tool_arguments"
+GONE: Final = "[REDACTED]"
 # What may be looked through for strings of JSON text that its edit may have edited as well: a second or so.
 _SEARCHED_CHARS_MAX: Final = 1 << 29
 
@@ -58,8 +59,10 @@ def read(rules: Iterable[Rule], scope: str, text: str, path: JsonPath = ()) -> R
         if rule.scores:
             reading.saw(scan.score)
         for match in scan.matches:
-            reading.findings.append(finding(rule, scope, match, path))
-            reading.cuts += _cuts(rule, match)
+            found, cuts = finding(rule, scope, match, path), _cuts(rule, match)
+            # What has no harmless form, and no marker either, may not pass as it is.
+            reading.findings.append(found if cuts else stricter(found))
+            reading.cuts += cuts
     return reading
 
 
@@ -101,11 +104,11 @@ def finding(rule: Rule, scope: str, match: Match, path: JsonPath = ()) -> Findin
 
 def marker_for(rule: Rule, match: Match) -> str | None:
     """What takes a match's place, or None where the rule leaves the text alone."""
-    if rule.stream is None or rule.monitored or not Action.NEUTRALISE <= rule.action <= Action.REDACT:
+    if rule.monitored or not Action.NEUTRALISE <= rule.action <= Action.REDACT:
         return None
     if rule.action is Action.NEUTRALISE and match.safe is not None:
         return match.safe
-    return rule.stream.marker(match.rule)
+    return None if rule.stream is None else rule.stream.marker(match.rule)
 
 
 def rewrite(text: str, cuts: Sequence[Cut], masks: Masks | None = None) -> str:
@@ -131,12 +134,18 @@ def _apart(cuts: Sequence[Cut]) -> list[Cut]:
     out: list[Cut] = []
     for cut in sorted(cuts, key=lambda cut: cut.start):
         if out and cut.start < out[-1].end:
-            last = out[-1]
-            strictest = cut if cut.action > last.action else last
-            out[-1] = replace(strictest, start=last.start, end=max(last.end, cut.end))
+            out[-1] = _both(out[-1], cut)
         else:
             out.append(cut)
     return out
+
+
+def _both(first: Cut, second: Cut) -> Cut:
+    """Two cuts that overlap as one. A harmless form holds text that the other would have changed, so it does not stand."""
+    strictest = second if second.action > first.action else first
+    same = (first.start, first.end, first.marker) == (second.start, second.end, second.marker)
+    marker = strictest.marker if same or strictest.action is not Action.NEUTRALISE else GONE
+    return replace(strictest, start=first.start, end=max(first.end, second.end), marker=marker)
 
 
 # ---- requests ----
@@ -197,10 +206,13 @@ def _user_runs(texts: Sequence[Text]) -> Iterator[list[Text]]:
 
 
 def _read_seams(policy: CompiledPolicy, texts: Sequence[Text], total: Reading) -> None:
-    """Read the parts of one message as one, for what only comes about where they meet: templates may join them."""
+    """Read the parts of one message as one, for what only comes about where they meet: templates may join them.
+
+    So they may the parts of a system prompt, which in some APIs is no message.
+    """
     for (message, scope), group in groupby(texts, key=lambda text: (text.message, text.scope)):
         run = list(group)
-        if message < 0 or len(run) < 2:
+        if len(run) < 2 or (message < 0 and scope != "system"):
             continue
         joined = "".join(text.text for text in run)
         starts = _starts(run, gap=0)
