@@ -141,7 +141,7 @@ def _apart(cuts: Sequence[Cut]) -> list[Cut]:
 
 
 def _both(first: Cut, second: Cut) -> Cut:
-    """Two cuts that overlap as one. A harmless form holds text that the other would have changed, so it does not stand."""
+    """Two cuts that overlap as one. A harmless form does not stand: it holds text that the other would have changed."""
     strictest = second if second.action > first.action else first
     same = (first.start, first.end, first.marker) == (second.start, second.end, second.marker)
     marker = strictest.marker if same or strictest.action is not Action.NEUTRALISE else GONE

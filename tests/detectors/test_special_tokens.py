@@ -19,7 +19,7 @@ from extproc.runtime.assets import asset
 
 PACK: dict[str, Any] = yaml.safe_load(asset("policies/packs/special_tokens.yaml").read_text(encoding="utf-8"))
 FAMILIES = [family["id"] for family in PACK["families"]]
-AMBIGUOUS = ["reasoning", "tools", "sequence", "brackets", "roles", "any"]
+AMBIGUOUS = ["reasoning", "tools", "sequence", "brackets", "media-tags", "roles", "any"]
 TOKENS = [(family["id"], token) for family in PACK["families"] for token in family.get("tokens", ())]
 LISTED = [name for name in FAMILIES if name != "any"]
 USUAL = build(PACK, {})
