@@ -30,7 +30,7 @@ _KINDS: Final = {kind.pack: name for name, kind in DETECTORS.items() if kind.pac
 
 _SHOW: Final = ("show", "explain")
 _LISTS: Final = ("rules", "families", "keywords")
-_LOOKS_FOR: Final = ("literals", "tokens", "phrases", "names", "title")
+_LOOKS_FOR: Final = ("literals", "tokens", "shapes", "phrases", "names", "title")
 _PREFIX: Final = {"pii": "pii."}  # what findings are reported with
 _LOWEST: Final = {"threshold": 0.001}  # reports every rule that occurs, however little it says alone
 _PROBLEMS_MAX: Final = 50
@@ -222,7 +222,9 @@ def _told(pack: Pack, placed: _Item, row: Row) -> dict[str, Any]:
     told: dict[str, Any] = {"id": row.id, "title": row.title, "provider": row.provider, "severity": row.severity}
     told |= {"owasp": " ".join(row.owasp), "docs": row.docs, "pack": f"{pack.path}:{line}"}
     told |= {
-        name: item[name] for name in ("literals", "tokens", "names", "headers", "phrases", "weight") if name in item
+        name: item[name]
+        for name in ("literals", "tokens", "shapes", "ambiguous", "names", "headers", "phrases", "weight")
+        if name in item
     }
     told |= {name: item[name] for name in ("lead", "body", "until", "check") if name in item}
     told |= {"leaves as": _marker(pack, row), "holds": _hold(pack, item), "passes": item.get("pass", [])}

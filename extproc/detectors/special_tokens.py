@@ -13,7 +13,7 @@ was there before, and each of those has got a space.
 A pack is a mapping with ``families``. A family has ``id``, ``models``, ``tokens`` and ``shapes`` (``<|*|>``: any name
 between the two), ``pass`` (texts in which nothing may be found) and ``ambiguous``: honest text holds these as well, so
 only a rule that names the family looks for them. Options: ``families`` (ids; default: all that are not ambiguous),
-``tokens`` (more tokens, found as family ``own``).
+``tokens`` (more tokens, found as family ``options.tokens``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from extproc.detectors.base import Match, Scan
 from extproc.detectors.pack import Fields, PackError
 from extproc.detectors.token_search import Place, TokenSearch, shape_pattern, visible
 
-OWN: Final = "own"
+OWN: Final = "options.tokens"
 _SHORTEST: Final = 4
 _SHORTEST_AMBIGUOUS: Final = 3
 

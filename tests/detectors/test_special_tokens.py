@@ -94,7 +94,7 @@ def test_the_ambiguous_families_are_these() -> None:
     assert [family["id"] for family in PACK["families"] if family.get("ambiguous")] == AMBIGUOUS
 
 
-@pytest.mark.parametrize("text", ["<|our_own_token|>", "<｜Werkzeug▁Ende｜>", "[|moderator|]"])
+@pytest.mark.parametrize("text", ["<|our_own_token|>", "<｜Werkzeug▁Ende｜>"])
 def test_a_token_that_nobody_listed_is_found_by_its_shape(text: str) -> None:
     assert build(PACK, {"families": ["any"]}).scan(f"a{text}").matches == (
         Match(1, 1 + len(text), "any", safe=f"{text[0]} {text[1:]}"),
@@ -103,10 +103,10 @@ def test_a_token_that_nobody_listed_is_found_by_its_shape(text: str) -> None:
 
 def test_a_policy_may_add_tokens_of_its_own() -> None:
     detector = build(PACK, {"tokens": ["<<turn>>"]})
-    assert [match.rule for match in detector.scan("<<turn>> <|im_end|>").matches] == ["own", "chatml"]
+    assert [match.rule for match in detector.scan("<<turn>> <|im_end|>").matches] == ["options.tokens", "chatml"]
     assert [
         match.rule for match in build(PACK, {"families": [], "tokens": ["<<turn>>"]}).scan("<<turn>><|im_end|>").matches
-    ] == ["own"]
+    ] == ["options.tokens"]
 
 
 # ---- what is made of it --------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def pack(**family: Any) -> dict[str, Any]:
         (pack(shapes=["<|x*|>"]), "shapes[0]"),
         (pack(**{"pass": ["x<|a|>"]}), "pass[0]"),
         (pack(odd=1), "odd"),
-        (pack(id="own"), "id"),
+        (pack(id="options.tokens"), "id"),
         ({"families": pack()["families"] * 2}, "families[1].id"),
         ({"families": [{"id": "a", "tokens": ["<|a|>"]}]}, "models"),
     ],
