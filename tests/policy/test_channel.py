@@ -172,6 +172,23 @@ def test_a_harmless_form_never_says_what_a_stricter_rule_takes_out(word: str, ac
     assert run(neutralising((WordDetector(word), {"action": action})), [*text])[0] == left
 
 
+@pytest.mark.parametrize(("safe", "left"), [("<{}>", "a <see secret here> b"), ("({})", "a [SEE SECRET HERE] b")])
+def test_two_rules_that_neutralise_one_place_must_mean_the_same(safe: str, left: str) -> None:
+    other = (WordDetector("see secret here", safe=safe), {"detector": "improper_output", "action": "neutralise"})
+
+    assert run(neutralising(other), [*"a see secret here b"])[0] == left
+
+
+def test_what_needs_a_whole_text_is_neutralised_where_it_ends() -> None:
+    detector = WordDetector("see secret here", "secret", safe="<{}>")
+    fields = {"detector": "special_tokens", "action": "neutralise", "scope": ["response.tool_result"]}
+    compiled = policy({"r": detector}, rules=[rule("r", **fields)])
+    scan = open_channel(compiled, "response.tool_result")
+
+    assert scan is not None
+    assert run(scan, [*"a see secret here b secret"])[0] == "a <see secret here> b <secret>"
+
+
 words = st.lists(st.sampled_from(["a", "ab", "bc", "abc", "cab", "bbb"]), min_size=1, max_size=3, unique=True)
 rules = st.lists(
     st.tuples(words, st.sampled_from(["flag", "redact", "deny"]), st.sampled_from([0, 1, 2])), min_size=1, max_size=3

@@ -92,10 +92,19 @@ def test_a_detector_that_needs_a_whole_text_cannot_read_a_stream() -> None:
 
 
 def test_a_detector_without_exact_places_cannot_redact() -> None:
-    where, message = only_problem(rules=[rule("a", "special_tokens", action="redact")])
+    where, message = only_problem(rules=[rule("a", "prompt_injection", action="redact")])
 
     assert where == ("spec", "rules", 0, "action")
     assert "redact" in message
+
+
+@pytest.mark.parametrize("action", ["mask", "redact"])
+def test_a_detector_of_whole_texts_that_knows_a_harmless_form_can_only_neutralise(action: str) -> None:
+    where, message = only_problem(rules=[rule("a", "special_tokens", action=action)])
+
+    assert where == ("spec", "rules", 0, "action")
+    assert message == f'detector "special_tokens" cannot {action} what it finds; use neutralise or deny'
+    assert inspect(document(rules=[rule("a", "special_tokens", action="neutralise")]))[1] == []
 
 
 @pytest.mark.parametrize(

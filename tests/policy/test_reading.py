@@ -50,9 +50,40 @@ def test_without_a_rule_that_scores_there_is_no_score() -> None:
     assert read(redacting("x").by_scope["user"], "user", "x").score is None
 
 
+def whole_text(**detector: Any) -> CompiledPolicy:
+    """A rule that neutralises with a detector that needs a whole text."""
+    return policy({"r": WordDetector("x", **detector)}, rules=[rule("r", "special_tokens", action="neutralise")])
+
+
+def test_a_detector_of_whole_texts_neutralises_with_its_harmless_form() -> None:
+    reading = read(whole_text(safe="<{}>").by_scope["user"], "user", "-x-")
+
+    assert reading.cuts == [Cut(1, 2, "<x>", Action.NEUTRALISE)]
+    assert [found.action for found in reading.findings] == [Action.NEUTRALISE]
+
+
+def test_what_has_no_harmless_form_is_denied() -> None:
+    reading = read(whole_text().by_scope["user"], "user", "-x-")
+
+    assert reading.cuts == []
+    assert [found.action for found in reading.findings] == [Action.DENY]
+
+
+def test_what_is_only_monitored_is_neither_changed_nor_denied() -> None:
+    document = rule("r", "special_tokens", action="neutralise", mode="monitor")
+    reading = read(policy({"r": WordDetector("x")}, rules=[document]).by_scope["user"], "user", "-x-")
+
+    assert reading.cuts == []
+    assert [found.action for found in reading.findings] == [Action.NEUTRALISE]
+
+
 @pytest.mark.parametrize(
     ("cuts", "left"),
     [
+        ([Cut(0, 4, "1", Action.NEUTRALISE), Cut(2, 6, "2", Action.NEUTRALISE)], "[REDACTED]"),
+        ([Cut(0, 4, "1", Action.NEUTRALISE), Cut(1, 2, "2", Action.NEUTRALISE)], "[REDACTED]ef"),
+        ([Cut(0, 4, "1", Action.NEUTRALISE), Cut(0, 4, "1", Action.NEUTRALISE)], "1ef"),
+        ([Cut(0, 4, "1", Action.NEUTRALISE), Cut(2, 6, "2", Action.REDACT)], "2"),
         ([], "abcdef"),
         ([Cut(1, 3, "*")], "a*def"),
         ([Cut(4, 5, "2"), Cut(0, 1, "1")], "1bcd2f"),
