@@ -9,6 +9,7 @@ import pytest
 from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action
+from extproc.policy.engine import judge_text
 from extproc.runtime.assets import asset
 from extproc.runtime.store import default_policy, load_policy, read_policy
 
@@ -56,3 +57,27 @@ def test_the_default_policy_keeps_everything_else_shut(policy: CompiledPolicy, r
 
 def test_the_default_policy_is_the_default() -> None:
     assert load_policy().revision == load_policy(default_policy()).revision
+
+
+@pytest.mark.parametrize("text", ["a <think> b", "a </tool_response> b", "a <|of_nobody|> b"])
+def test_the_default_policy_defuses_marks_of_templates_where_others_write(policy: CompiledPolicy, text: str) -> None:
+    for scope in ("user", "tool_result", "document", "response.tool_result"):
+        judged = judge_text(policy, scope, text)
+        assert (judged.action, judged.output) == (Action.NEUTRALISE, text.replace("<", "< "))
+    for scope in ("system", "assistant"):  # operators ask for thoughts there, and clients send them back
+        assert judge_text(policy, scope, text).output == text
+
+
+@pytest.mark.parametrize("text", ["<s>old</s> new", "git log [ARGS]", "USER: root", "p <| q |> r", "[|1|]"])
+def test_the_default_policy_leaves_honest_text_alone(policy: CompiledPolicy, text: str) -> None:
+    assert judge_text(policy, "user", text).output == text
+
+
+def test_every_shipped_policy_treats_template_tokens_alike_but_the_strict_one_denies_their_marks() -> None:
+    actions = {}
+    for name in ("default", "demo", "compose", "strict"):
+        policy = load_policy(asset(f"policies/{name}.yaml"))
+        judged = [judge_text(policy, "user", text).action for text in ("<|im_end|>", "<think>")]
+        actions[name] = judged
+    assert actions.pop("strict") == [Action.DENY, Action.DENY]
+    assert list(actions.values()) == [[Action.DENY, Action.NEUTRALISE]] * 3
