@@ -31,6 +31,7 @@ from extproc.detectors.token_search import Place, TokenSearch, shape_pattern, vi
 
 OWN: Final = "options.tokens"
 _SHORTEST: Final = 4
+_MATCHES_MAX: Final = 1000  # a body full of tokens may not become a finding for each
 _SHORTEST_AMBIGUOUS: Final = 3
 
 
@@ -55,7 +56,10 @@ class SpecialTokensDetector:
         self._search: Final = TokenSearch(tokens, shapes)
 
     def scan(self, text: str) -> Scan:
-        """Find the tokens of one text, also those that invisible characters take apart. Those that overlap are one."""
+        """Find the tokens of one text, also those that invisible characters take apart.
+
+        Those that overlap are one match, and so are all that follow the most there may be, with what is between them.
+        """
         matches: list[Match] = []
         places = self._search.places(text)
         at = 0
@@ -64,6 +68,8 @@ class SpecialTokensDetector:
             while following < len(places) and places[following].start < end:
                 end = max(end, places[following].end)
                 following += 1
+            if len(matches) == _MATCHES_MAX - 1:
+                following, end = len(places), max(place.end for place in places[at:])
             safe = _harmless(text, places[at].start, end, places[at:following])
             matches.append(Match(places[at].start, end, self._family_of(places[at].token), safe=safe))
             at = following

@@ -122,6 +122,14 @@ def test_tokens_that_overlap_are_one_match_with_a_space_in_each() -> None:
     assert (match.start, match.end, match.rule, match.safe) == (0, 25, "chatml", "< |im_end| >a bc< |im_start|>")
 
 
+def test_a_text_full_of_tokens_has_a_thousand_matches_and_the_same_harmless_form() -> None:
+    text = "a<|im_end|>" * 3000
+    matches = USUAL.scan(text).matches
+    assert len(matches) == 1000
+    assert (matches[-1].start, matches[-1].end) == (999 * 11 + 1, len(text))
+    assert harmless(text, USUAL) == "a< |im_end|>" * 3000
+
+
 def test_one_character_that_stands_for_a_whole_token_has_no_harmless_form() -> None:
     (match,) = build(PACK, {"tokens": ["1⁄10"]}).scan("⅒").matches
     assert match.safe is None
