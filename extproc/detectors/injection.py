@@ -1,32 +1,36 @@
 """Prompt injection: text that gives a model orders against those it has, or would make it show them (OWASP LLM01).
 
-What lives here: evidence, and how it adds up to a score. What must not: rules (they are data, a pack of phrases) and
-the undoing of disguises (``normalise``, ``views``).
+What lives here: evidence, and how it adds up to one score. What must not: rules and weights (they are data, a pack of
+phrases and a model), and the undoing of disguises (``normalise``, ``spelling``, ``views``).
 
-A rule that occurs is evidence of ``-ln(1 - weight)``, however often it occurs. Evidence adds up, and the score is
-``1 - exp(-evidence)``: rules of weights .5 and .6 make .8 together. Nothing counts against a text, or an attacker would
-add it. Evidence adds up within one slice of a text only, so that a long text is not suspicious for its length.
+A rule that occurs is evidence of ``-ln(1 - weight)``, however often it occurs. Evidence adds up, within one slice of a
+text only, so that a long text is not suspicious for its length. Nothing counts against a rule, or an attacker would add
+it. A model, if the pack has one, adds how much the text reads like an attack, and its calibration makes the sum a
+probability. Without one the score is ``1 - exp(-evidence)``: rules of weights .5 and .6 make .8 together.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from extproc.detectors.base import Match, Scan
+from extproc.detectors.linear import LinearModel, read_model
 from extproc.detectors.normalise import normalise
 from extproc.detectors.pack import Fields, PackError
-from extproc.detectors.phrases import Lists, Part, Phrase, PhraseError, compile_list, compile_phrase
-from extproc.detectors.views import Locate, View, Vocabulary, other_views, way_back
-from extproc.detectors.words import places_of, stems_of, words_of
+from extproc.detectors.phrases import Lists, Part, PhraseError, read_list, read_phrase
+from extproc.detectors.rulebook import Found, Rulebook
+from extproc.detectors.spelling import Spelling
+from extproc.detectors.views import View, Vocabulary, other_views, way_back
+from extproc.detectors.words import Unspaced, tokens_of
 
-_SLICE: Final = 2048  # code points judged together
-_OVERLAP: Final = 512  # of slices: a match is no longer, so no slice's end cuts one
+MODEL: Final = "model"
+"""The rule id of a match that no rule of the pack makes, but the model."""
 
-_Rules: TypeAlias = Sequence[tuple["Rule", Phrase]]
+_SLICE: Final = 384  # tokens judged together
+_OVERLAP: Final = 128  # of slices: a match is no longer, so no slice's end cuts one
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a rule is itself: compared and hashed by identity, which is fast
@@ -42,124 +46,174 @@ class Rule:
         return -math.log1p(-self.weight)
 
 
-@dataclass(frozen=True, slots=True)
-class _Hit:
+class _Place(NamedTuple):
+    """Tokens ``[start, end)`` of a view; only of its words, if ``words`` is set."""
+
+    view: View
     start: int
     end: int
-    locate: Locate
+    words: bool = False
+
+    def span(self) -> tuple[int, int]:
+        """Where that is in the original text."""
+        spans = self.view.spans()
+        if self.words:
+            spans = [span for span, token in zip(spans, self.view.tokens, strict=True) if token[0].isalnum()]
+        inside = spans[self.start : max(self.end, self.start + 1)] or [(0, len(self.view.text))]
+        return self.view.locate(inside[0][0], inside[-1][1])
 
 
-_Hits: TypeAlias = dict[Rule, _Hit]
+class _Reading(NamedTuple):
+    """What one view of a text shows: the rules, and how much it reads like an attack and where."""
+
+    rules: Mapping[Rule, _Place]
+    sum: float
+    where: _Place
 
 
 class InjectionDetector:
-    """Scores texts by the rules of a pack."""
+    """Scores texts by the rules and the model of a pack."""
 
     name = "prompt_injection"
 
-    def __init__(self, rules: _Rules, vocabulary: Vocabulary, threshold: float) -> None:
+    def __init__(
+        self,
+        rulebook: Rulebook[Rule],
+        vocabulary: Vocabulary,
+        threshold: float,
+        model: LinearModel | None = None,
+    ) -> None:
         self.threshold = threshold
-        self._vocabulary = vocabulary
-        self._by_start: dict[str, list[tuple[Rule, Phrase]]] = {}
-        for rule, phrase in rules:
-            for beginning in phrase.starts:
-                self._by_start.setdefault(beginning, []).append((rule, phrase))
-        self._marks = tuple(beginning for beginning in self._by_start if not beginning[0].isalnum())
+        self._rulebook: Final = rulebook
+        self._vocabulary: Final = vocabulary
+        self._model: Final = model
+        self._spelling: Final = Spelling(vocabulary.signs, rulebook.codes)
+        words = set(rulebook.unspaced)
+        if model is not None:
+            words.update(model.concepts.unspaced)
+        self._unspaced: Final = Unspaced(words)
 
     def scan(self, text: str) -> Scan:
         """Look at one whole text."""
-        read = normalise(text)
-        plain = View(read.text, frozenset(words_of(read.text)), way_back(read))
-        hits = self._strongest(plain)
-        for view in other_views(plain, text, self._vocabulary):
-            hits = self._strongest(view) | hits
-        score = -math.expm1(-_evidence(hits)) if hits else 0.0  # not -0.0
+        readings = list(map(self._read, self._views(text)))
+        rules = {rule: place for reading in reversed(readings) for rule, place in reading.rules.items()}
+        likest = max(readings, key=_sum)
+        score = self._score(rules, likest.sum)
         if score < self.threshold:
             return Scan(score=score)
-        matches = (Match(*hit.locate(hit.start, hit.end), rule.id, rule.weight) for rule, hit in hits.items())
+        matches = [Match(*place.span(), rule.id, rule.weight) for rule, place in rules.items()]
+        if not matches:
+            matches = [Match(*likest.where.span(), MODEL, score)]
         return Scan(tuple(sorted(matches, key=lambda match: (match.start, match.end, match.rule))), score)
 
-    def _strongest(self, view: View) -> _Hits:
-        """The hits of the slice with the most evidence."""
-        text = view.text
-        if len(text) <= _SLICE:
-            return self._hits(view, 0, len(text), stems_of(text, view.words))
-        best: _Hits = {}
-        for start in range(0, len(text) - _OVERLAP, _SLICE - _OVERLAP):
-            piece = text[start : start + _SLICE]
-            hits = self._hits(view, start, start + _SLICE, stems_of(piece, words_of(piece)))
-            best = max(best, hits, key=_evidence)
-        return best
+    def _views(self, text: str) -> list[View]:
+        read = normalise(text)
+        plain = View(read.text, tokens_of(read.text, self._unspaced), way_back(read))
+        return [plain, *other_views(plain, text, self._vocabulary, self._unspaced)]
 
-    def _hits(self, view: View, start: int, end: int, stems: AbstractSet[str]) -> _Hits:
-        hits: _Hits = {}
-        text = view.text
-        marks = (mark for mark in self._marks if text.find(mark, start, end) >= 0)
-        # Sorted, so that every process reports the same match of a rule.
-        for beginning in sorted([*(stems & self._by_start.keys()), *marks]):
-            possible = [pair for pair in self._by_start[beginning] if pair[1].possible(stems)]
-            places = list(places_of(beginning, text, start, end)) if possible else []
-            for rule, phrase in possible:
-                if rule in hits:
-                    continue
-                for place in places:
-                    if match := phrase.regex.match(text, place, end):
-                        hits[rule] = _Hit(*match.span(), view.locate)
-                        break
-        return hits
+    def study(self, text: str) -> tuple[list[list[str]], float]:
+        """What training sees of a text: the words of each of its readings, and the rules' evidence."""
+        views = self._views(text)
+        spelt = [[self._spelling[token] for token in view.tokens] for view in views]
+        pairs = zip(reversed(views), reversed(spelt), strict=True)
+        rules = {rule: place for view, tokens in pairs for rule, place in self._strongest(view, tokens).items()}
+        return [[token for token in tokens if token[0].isalnum()] for tokens in spelt], _evidence(rules)
+
+    def _score(self, rules: Iterable[Rule], likeness: float) -> float:
+        evidence = _evidence(rules)
+        if self._model is None:
+            return -math.expm1(-evidence) if evidence else 0.0  # not -0.0
+        return self._model.calibration.probability(likeness + self._model.rule_weight * evidence)
+
+    def _read(self, view: View) -> _Reading:
+        tokens = list(map(self._spelling.__getitem__, view.tokens))
+        rules = self._strongest(view, tokens)
+        if self._model is None:
+            return _Reading(rules, 0.0, _Place(view, 0, 0))
+        likeness, start, end = self._model.score([token for token in tokens if token[0].isalnum()])
+        return _Reading(rules, likeness, _Place(view, start, end, words=True))
+
+    def _strongest(self, view: View, tokens: Sequence[str]) -> dict[Rule, _Place]:
+        """The rules of the slice with the most evidence."""
+        coded, words = self._rulebook.code(tokens)
+        best: list[Found[Rule]] = []
+        best_start, most = 0, -1.0
+        for start in range(0, max(len(coded) - _OVERLAP, 1), _SLICE - _OVERLAP):
+            piece = coded[start : start + _SLICE]
+            found = self._rulebook.find(piece, words if len(coded) <= _SLICE else self._rulebook.words_of(piece))
+            evidence = sum(each.rule.evidence for each in found)
+            if evidence > most:
+                best, best_start, most = found, start, evidence
+        return {each.rule: self._place(view, coded, best_start, each) for each in best}
+
+    def _place(self, view: View, coded: str, start: int, found: Found[Rule]) -> _Place:
+        if found.marks:
+            return _Place(view, start + found.start, start + found.end)
+        places = self._rulebook.places_of_words(coded, start)
+        return _Place(view, places[found.start], places[found.end - 1] + 1)
 
 
-def _evidence(hits: Iterable[Rule]) -> float:
-    return sum(rule.evidence for rule in hits)
+def _sum(reading: _Reading) -> float:
+    return reading.sum
+
+
+def _evidence(rules: Iterable[Rule]) -> float:
+    return sum(rule.evidence for rule in rules)
 
 
 def build(pack: Mapping[str, Any], options: Mapping[str, Any]) -> InjectionDetector:
-    """Compile a pack. The option ``threshold`` takes the place of the pack's.
+    """Compile a pack. The options ``threshold`` and ``model`` take the place of the pack's; a model is parsed JSON.
 
     Raises:
         PackError: the pack or the options are wrong, at the place that it names.
     """
     fields = Fields(pack)
     settings = Fields(options, ("options",))
-    threshold = _share(settings, "threshold", _share(fields, "threshold"))
+    model = next((read_model(source.mapping("model")) for source in (settings, fields) if "model" in source), None)
+    default = _share(fields, "threshold") if model is None else model.threshold
+    threshold = _share(settings, "threshold", default)
     settings.close()
     lists = _lists(fields.mapping("lists"))
-    rules: dict[str, list[tuple[Rule, Phrase]]] = {}
+    rules: dict[str, list[tuple[Rule, Part]]] = {}
     for rule in fields.mappings("rules"):
         name = rule.string("id")
         if name in rules:
             raise rule.error("id", "is the id of another rule too")
-        rules[name] = list(_rule(rule, lists))
+        rules[name] = _rule(rule, lists)
     vocabulary = Vocabulary(fields.strings("vocabulary"))
+    fields.value("threshold")
     fields.close()
-    return InjectionDetector([pair for pairs in rules.values() for pair in pairs], vocabulary, threshold)
+    rulebook = Rulebook([pair for pairs in rules.values() for pair in pairs])
+    return InjectionDetector(rulebook, vocabulary, threshold, model)
 
 
 def _lists(fields: Fields) -> dict[str, Part]:
     lists: dict[str, Part] = {}
     for name in fields.names():
         try:
-            lists[name] = compile_list(fields.strings(name), lists)
+            lists[name] = read_list(fields.strings(name), lists)
         except PhraseError as error:
             raise fields.error(name, str(error)) from None
     return lists
 
 
-def _rule(fields: Fields, lists: Lists) -> Iterator[tuple[Rule, Phrase]]:
+def _rule(fields: Fields, lists: Lists) -> list[tuple[Rule, Part]]:
     rule = Rule(fields.string("id"), _share(fields, "weight"))
     for name in ("family", "language"):
         fields.string(name)
     for name in ("match", "pass"):  # for the pack's tests
         fields.strings(name)
+    phrases: list[tuple[Rule, Part]] = []
     for index, phrase in enumerate(fields.strings("phrases")):
         try:
-            compiled = compile_phrase(phrase, lists)
+            part = read_phrase(phrase, lists)
         except PhraseError as error:
             raise PackError((*fields.where, "phrases", index), str(error)) from None
-        if compiled.longest > _OVERLAP:
-            raise PackError((*fields.where, "phrases", index), f"may match more than {_OVERLAP} characters")
-        yield rule, compiled
+        if part.longest > _OVERLAP:
+            raise PackError((*fields.where, "phrases", index), f"may match more than {_OVERLAP} words and marks")
+        phrases.append((rule, part))
     fields.close()
+    return phrases
 
 
 def _share(fields: Fields, name: str, default: float | None = None) -> float:

@@ -35,7 +35,8 @@ class _Readings(dict[int, str]):
 
 
 _READINGS: Final = _Readings()
-_ASCII: Final = {point: read(chr(point)).lower() for point in range(128)}
+_ASCII_READINGS: Final = {point: read(chr(point)) for point in range(128)}  # one letter each
+_ASCII: Final = {point: letter.lower() for point, letter in _ASCII_READINGS.items()}
 
 # A letter, a digit, what separates letters of a spelled-out word, anything else.
 _SEPARATORS: Final = " \n.-_*|/,\\~+"
@@ -56,7 +57,7 @@ _MIXED_WORD: Final = re.compile(
     f"(?<![A-Za-z{LOOKALIKE_SCRIPTS}])(?:[A-Za-z]++[{LOOKALIKE_SCRIPTS}]|[{LOOKALIKE_SCRIPTS}]++[A-Za-z])"
     f"[A-Za-z{LOOKALIKE_SCRIPTS}]*+"
 )
-_ANY: Final = re.compile(r".", re.DOTALL)
+_NON_ASCII_LETTER: Final = re.compile(r"[^\x00-\x7f]")
 _CONTROLS: Final = re.compile(CONTROL)
 
 
@@ -173,7 +174,7 @@ def _starts(change: _Change) -> int:
 def _read_all(text: str, trail: _Trail | None) -> str:
     if trail is None:
         return text.translate(_READINGS)
-    return _replace(_ANY, lambda char: _READINGS[ord(char[0])], text, trail)
+    return _replace(_NON_ASCII_LETTER, lambda char: _READINGS[ord(char[0])], text, trail).translate(_ASCII_READINGS)
 
 
 def _decode_entity(match: re.Match[str]) -> str:

@@ -99,6 +99,14 @@ class Fields:
             raise self.error(name, "must be a finite number")
         return float(value)
 
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """Give a list of finite numbers."""
+        items = self._items(name)
+        for index, item in enumerate(items):
+            if not isinstance(item, int | float) or isinstance(item, bool) or not abs(item) < float("inf"):
+                raise PackError((*self.where, name, index), "must be a finite number")
+        return tuple(float(item) for item in items if isinstance(item, int | float))
+
     def flag(self, name: str, default: bool | None = None) -> bool:
         """Give ``true`` or ``false``."""
         if default is not None and name not in self._values:

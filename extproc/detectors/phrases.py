@@ -1,21 +1,26 @@
-r"""Phrases: what rules are written in, and their compilation to regular expressions that cannot run away.
+r"""Phrases: what rules are written in, and their compilation to small regular expressions that cannot run away.
 
-What lives here: the small language and its compiler. What must not: rules, weights, texts to look at.
+What lives here: the language and its compiler. What must not: rules, weights, texts to look at.
 
 A pack holds no regular expressions. It holds phrases of this language, so that whatever a pack says is linear by
 construction, and a phrase that asks for too much is refused when it is loaded:
 
     word        that word, as ``normalise`` leaves it; an apostrophe or hyphen in it may be missing
     word*       a word that begins so
-    a b         then, after a space, quotes, or other punctuation that does not end a sentence
+    a b         then, whatever blanks, quotes and marks that end no sentence stand in between
     (a|b c)     one of them; ``(a )?`` may be missing
     @name       one of the phrases of the pack's list of that name
     [3]         up to three words in between, in the same sentence
-    [~20]       up to twenty characters in between, in the same line
+    [~20]       up to twenty words, marks, or letters of a script without spaces, in the same line
     !(a|b) c    not one of them here
     <!(a|b)c    not one of them right before; they are plain words
     ^           the start of a line
-    \c          the character itself, where it would mean something else
+    \c          the mark itself, where it would mean something else
+
+Phrases are not matched against text but against one code for each of its tokens (``words``): every word that phrases
+name has a code, words that stand in the same lists share one, and all other words are alike. So a list of a hundred
+words is one small set of characters, and a search over a text is one over a string of a fifth of its length. A phrase
+that names a mark is matched against all tokens, any other against words and ends of sentences only.
 
 Nothing repeats without a bound, and nothing that repeats contains a repetition that could match differently. So what a
 search does at one place of a text is bounded by the ways in which a phrase's gaps can share out what follows, and these
@@ -27,89 +32,66 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from extproc.detectors.lookalikes import read
-from extproc.detectors.words import INSIDE_WORD, MARK, SPACED_WORD, stems_of_literal
+from extproc.detectors.words import BREAKS
 
 WORK_LIMIT: Final = 128  # ways to share out a text among the gaps of one phrase
+OTHER: Final = "x"
+"""The code of a word that no phrase names."""
+BREAK: Final = "."
+"""The code of what ends a sentence."""
+UNKNOWN_MARK: Final = ","
+"""The code of a mark that no phrase names; the others are their own."""
+
 _SUFFIX_LIMIT: Final = 12
-_SEPARATOR_LIMIT: Final = 5
-_GAP_WORD_LIMIT: Final = 24
+_LEXEME: Final = re.compile(
+    r"(?P<space>\s+)|(?P<gap>\[~?[0-9]{1,3}\])|(?P<name>@[a-z0-9_]+)|(?P<look><?!\()|(?P<open>\()"
+    r"|(?P<maybe>\)\?)|(?P<close>\))|(?P<bar>\|)|(?P<line>\^)|(?P<escaped>\\.)"
+    r"|(?P<word>(?:[^\W_]|(?<=[^\W_])['-](?=[^\W_])|[\u0300-\u0dff\u0e31-\u0e4e])+\*?)|(?P<mark>[^\s@\[\]*\\])"
+)
+_INSIDE_WORD: Final = re.compile("['-]")
 
-# What guards the edges of a word stands thousands of times in a pack's regexes, and `re` walks each character class
-# code point by code point when it compiles it: these are short or made of categories, and cost next to nothing.
-_LATIN: Final = "[0-9a-z]"
-_OTHER: Final = r"[^\W_]"
-_SUFFIXES: Final = {True: f"{_LATIN}{{0,{_SUFFIX_LIMIT}}}+", False: rf"[\u0370-\u0dff]{{0,{_SUFFIX_LIMIT}}}+"}
-_SEPARATOR: Final = rf"[\s,:\"'`*_()\[\]{{}}<>~|/\\#=+،-]{{1,{_SEPARATOR_LIMIT}}}+"
-_NO_LETTER: Final = r"[\W_]"
-_GAP_WORD: Final = rf"(?:[^\s.!?']{{1,{_GAP_WORD_LIMIT}}}+[\s'][\"'`*_(\[<#-]{{0,3}}+)"  # l'ordre: two words
-_GAP_WORD_LONGEST: Final = _GAP_WORD_LIMIT + 4
-
-_NAME: Final = re.compile(r"@([a-z0-9_]+)")
-_GAP: Final = re.compile(r"\[(~?)([0-9]{1,3})\]")
-_LOOK: Final = re.compile(r"<?!\(")
-_SPECIAL: Final = frozenset(" ()|@[]^*\\")
+Atoms: TypeAlias = frozenset[str]
+"""Words, and beginnings of words with a ``*`` behind, any one of which may stand at a place."""
+Piece: TypeAlias = "str | Atoms"
+"""A part of a regular expression: its source, or the words of which one is to stand there."""
 
 
 class PhraseError(ValueError):
     """The phrase is not of the language, or asks for too much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Phrase:
-    """A compiled phrase.
-
-    ``starts`` are what it can begin with: stems, and runs of punctuation. ``needs`` are sets of stems: a text that has
-    no stem of one of them cannot match. ``longest`` bounds the length of a match in code points of the normalised text.
-    """
-
-    regex: re.Pattern[str]
-    starts: frozenset[str]
-    needs: tuple[frozenset[str], ...]
-    longest: int
-
-    def possible(self, stems: AbstractSet[str]) -> bool:
-        """Whether a text with these stems can have the phrase."""
-        for need in self.needs:  # noqa: SIM110 - a loop, for its price: it is asked hundreds of times for one text
-            if need.isdisjoint(stems):
-                return False
-        return True
-
-
 class Part(NamedTuple):
-    """A compiled piece of a phrase, or a named list.
+    """A compiled piece of a phrase, a whole one, or a named list.
 
-    ``starts`` as in a phrase, empty if it can begin with anything. ``opens`` and ``closes`` are the guards that it
-    wants where it begins and ends with a letter of a whole word and nothing beside it is certain to be no letter.
-    ``separates`` is true of what never touches a letter, ``may_lack`` of what may match nothing, ``looks`` of what
-    never matches more than nothing.
+    ``needs`` are sets of words: a text that has no word of one of them cannot match. ``starts`` are the words that it
+    can begin with, and marks; none if it can begin with anything. ``longest`` bounds the tokens of a match. ``marks``:
+    it names marks or lines. ``may_lack`` is true of what may match nothing, ``looks`` of what never matches more.
     """
 
-    source: str
-    needs: tuple[frozenset[str], ...] = ()
-    starts: frozenset[str] = frozenset()
+    pieces: tuple[Piece, ...]
+    needs: tuple[Atoms, ...] = ()
+    starts: Atoms = frozenset()
     longest: int = 0
     work: int = 1
+    marks: bool = False
     may_lack: bool = False
-    opens: str = ""
-    closes: str = ""
-    separates: bool = False
     looks: bool = False
 
-    def guarded(self, *, opens: bool = True, closes: bool = True) -> str:
-        """Return the source with the guards that it wants at the edges named."""
-        return f"{self.opens if opens else ''}{self.source}{self.closes if closes else ''}"
+    @property
+    def one_word(self) -> Atoms | None:
+        """The words, where it is nothing but one of several words."""
+        only = self.pieces[0] if len(self.pieces) == 1 else None
+        return only if isinstance(only, frozenset) else None
 
 
 Lists: TypeAlias = Mapping[str, Part]
 
 
-def compile_list(phrases: Sequence[str], lists: Lists) -> Part:
-    """Compile a named list of phrases, which may use the lists given.
+def read_list(phrases: Sequence[str], lists: Lists) -> Part:
+    """Read a named list of phrases, which may use the lists given.
 
     Raises:
         PhraseError: one of them is not a phrase.
@@ -117,8 +99,8 @@ def compile_list(phrases: Sequence[str], lists: Lists) -> Part:
     return _one_of([_Reader(phrase, lists).whole() for phrase in phrases])
 
 
-def compile_phrase(phrase: str, lists: Lists) -> Phrase:
-    """Compile one phrase.
+def read_phrase(phrase: str, lists: Lists) -> Part:
+    """Read one phrase.
 
     Raises:
         PhraseError: it is not a phrase, could take too long, or could begin with anything.
@@ -128,212 +110,66 @@ def compile_phrase(phrase: str, lists: Lists) -> Phrase:
         raise PhraseError(f"its gaps can share out a text in {part.work} ways, more than {WORK_LIMIT}")
     if not part.starts or part.may_lack:
         raise PhraseError("it can begin with anything, so it would have to be looked for everywhere")
-    needs = tuple(need for need in part.needs if need != part.starts)
-    return Phrase(re.compile(part.guarded()), part.starts, needs, part.longest)
+    return part._replace(needs=tuple(need for need in part.needs if need != part.starts))
+
+
+def fits(word: str, atom: str) -> bool:
+    """Whether a word is one that an atom stands for."""
+    return word == atom or (atom[-1] == "*" and word.startswith(atom[:-1]) and len(word) - len(atom) < _SUFFIX_LIMIT)
 
 
 def _one_of(alternatives: Sequence[Part]) -> Part:
-    needs: tuple[frozenset[str], ...] = ()
-    if all(part.needs for part in alternatives):
-        needs = (frozenset[str]().union(*(min(part.needs, key=_commonness) for part in alternatives)),)
-    opens = _shared(part.opens for part in alternatives)
-    closes = _shared(part.closes for part in alternatives)
-    sources = (part.guarded(opens=not opens, closes=not closes) for part in alternatives)
-    return Part(
+    """One of several: those of a single word become one set, which is looked up at once."""
+    single = frozenset[str]().union(*(part.one_word or () for part in alternatives))
+    others = sorted({part.pieces: part for part in alternatives if part.one_word is None}.values(), key=_length)
+    pieces: tuple[Piece, ...] = (single,)
+    if others:
         # The longest first: where one is the beginning of another, the match should not stop short.
-        f"(?:{'|'.join(sorted(sources, key=len, reverse=True))})",
+        options = [part.pieces for part in reversed(others)] + ([(single,)] if single else [])
+        pieces = _joined(options)
+    needs: tuple[Atoms, ...] = ()
+    if all(part.needs for part in alternatives):
+        needs = (frozenset[str]().union(*(min(part.needs, key=len) for part in alternatives)),)
+    return Part(
+        pieces,
         needs,
         _any_start(alternatives),
         max(part.longest for part in alternatives),
         max(part.work for part in alternatives),
-        opens=opens,
-        closes=closes,
+        any(part.marks for part in alternatives),
+        any(part.may_lack for part in alternatives),
     )
 
 
-def _none_before(words: Sequence[str]) -> Part:
-    """Look back for each word and the one character, after ``normalise``, that parts it from what follows."""
-    folded = ("".join(map(read, word)).casefold() for word in words)
-    behind = (re.escape(word) + (_NO_LETTER if SPACED_WORD.match(word[-1]) else "") for word in folded)
-    return Part("".join(f"(?<!{look})" for look in behind), looks=True, may_lack=True)
+def _joined(options: Iterable[tuple[Piece, ...]]) -> tuple[Piece, ...]:
+    pieces: list[Piece] = []
+    for option in options:
+        pieces += ("|" if pieces else "(?:", *option)
+    return (*pieces, ")")
 
 
-def _shared(guards: Iterable[str]) -> str:
-    """The guard that all want, which is then written once; none if they differ."""
-    different = set(guards)
-    return different.pop() if len(different) == 1 else ""
+def _length(part: Part) -> int:
+    return part.longest
 
 
-def _commonness(need: frozenset[str]) -> tuple[int, int]:
-    """Sort key: many stems are met more often than few, short words more often than long ones."""
-    return len(need), -min(map(len, need))
-
-
-def _any_start(parts: Iterable[Part]) -> frozenset[str]:
+def _any_start(parts: Iterable[Part]) -> Atoms:
     """What one of the parts begins with; nothing if one can begin with anything."""
     starts = [part.starts for part in parts]
     return frozenset[str]().union(*starts) if all(starts) else frozenset()
 
 
-class _Reader:
-    """Recursive descent over one phrase."""
-
-    def __init__(self, phrase: str, lists: Lists) -> None:
-        self.phrase = phrase
-        self.lists = lists
-        self.at = 0
-
-    def whole(self) -> Part:
-        part = self.sequence()
-        if self.at < len(self.phrase):
-            raise PhraseError(f"a stray {self.phrase[self.at]}")
-        return part
-
-    def sequence(self) -> Part:
-        elements = {
-            " ": self.separator,
-            "(": self.group,
-            "@": self.named,
-            "[": self.gap,
-            "^": self.line_start,
-        }
-        parts: list[Part] = []
-        while (char := self.peek()) and char not in "|)":
-            look = _LOOK.match(self.phrase, self.at)
-            parts.append(self.look(look[0]) if look else elements.get(char, self.literal)())
-        if not parts:
-            raise PhraseError("an empty phrase or alternative; write (...)? for what may be missing")
-        inner = [False, *(not part.separates for part in parts), False]  # an edge is guarded by a neighbour, or outside
-        return Part(
-            "".join(
-                part.guarded(opens=opens, closes=closes)
-                for part, opens, closes in zip(parts, inner, inner[2:], strict=False)
-            ),
-            tuple(need for part in parts for need in part.needs),
-            _any_start(_first_parts(parts)),
-            sum(part.longest for part in parts),
-            math.prod(part.work for part in parts),
-            all(part.may_lack for part in parts),
-            parts[0].opens,
-            parts[-1].closes,
-        )
-
-    def separator(self) -> Part:
-        self.at += 1
-        following = self.peek()
-        if not following or following == " ":
-            raise PhraseError("a space with nothing behind it")
-        if following == "\\" or not (following.isalnum() or following in "(|)@["):
-            return Part(r"\s?", longest=1)  # a separator would take the punctuation that follows
-        return Part(_SEPARATOR, longest=_SEPARATOR_LIMIT, separates=True)
-
-    def group(self) -> Part:
-        self.refuse_glue()
-        part = self.alternatives()
-        if self.peek() != "?":
-            return part
-        self.at += 1
-        return Part(
-            f"(?:{part.guarded()})?", starts=part.starts, longest=part.longest, work=part.work + 1, may_lack=True
-        )
-
-    def alternatives(self) -> Part:
-        read_so_far: list[Part] = []
-        while not read_so_far or self.peek() == "|":
-            self.at += 1
-            read_so_far.append(self.sequence())
-        if not self.peek():
-            raise PhraseError("a group that does not end")
-        self.at += 1
-        return _one_of(read_so_far)
-
-    def named(self) -> Part:
-        self.refuse_glue()
-        match = _NAME.match(self.phrase, self.at)
-        if not match or match[1] not in self.lists:
-            raise PhraseError(f"no list {match[0] if match else '@'} before it")
-        self.at = match.end()
-        return self.lists[match[1]]
-
-    def gap(self) -> Part:
-        match = _GAP.match(self.phrase, self.at)
-        if not match:
-            raise PhraseError(r"a gap is [3] words or [~20] characters; a bracket is \[")
-        self.at = match.end()
-        size = int(match[2])
-        if match[1]:
-            return self.character_gap(size)
-        if self.phrase[match.start() - 1 : match.start()] not in " |()?" or self.peek() != " ":
-            raise PhraseError("a gap of words stands between spaces")
-        self.at += 1
-        return Part(f"{_GAP_WORD}{{0,{size}}}?", longest=_GAP_WORD_LONGEST * size, work=size + 1, separates=True)
-
-    def character_gap(self, size: int) -> Part:
-        following = self.phrase[self.at : self.at + 2].removeprefix("\\")[:1]
-        if following and not following.isalnum() and (following not in _SPECIAL or self.peek() == "\\"):
-            # It ends at the first such character, so there is one way to match it.
-            return Part(rf"[^\n{re.escape(following)}]{{0,{size}}}+", longest=size)
-        return Part(rf"[^\n。]{{0,{size}}}?", longest=size, work=size + 1)
-
-    def look(self, mark: str) -> Part:
-        self.at += len(mark) - 1
-        start = self.at + 1
-        part = self.alternatives()
-        if mark == "<!(":
-            return _none_before(self.phrase[start : self.at - 1].split("|"))
-        spaced = self.phrase[start - 3 : start - 2] == " " == self.peek()
-        self.at += spaced  # one separator stands before what is looked for, none behind it
-        return Part(f"(?!{part.guarded()})", separates=spaced, looks=True, may_lack=True)
-
-    def line_start(self) -> Part:
-        self.at += 1
-        return Part("(?m:^)", looks=True, may_lack=True)
-
-    def literal(self) -> Part:
-        pieces: list[str] = []
-        plain = ""
-        while ((char := self.peek()) and char not in _SPECIAL) or char == "\\":
-            if _LOOK.match(self.phrase, self.at):
-                break
-            if inside := INSIDE_WORD.match(self.phrase, self.at):
-                pieces.append("'?" if inside[0] == "'" else r"[\s-]?")
-                plain += inside[0]
-            else:
-                self.at += char == "\\"
-                if not self.peek():
-                    raise PhraseError("a backslash with nothing behind it")
-                folded = "".join(map(read, self.peek())).casefold()
-                pieces.append(re.escape(folded))
-                plain += folded
-            self.at += 1
-        if not plain:
-            raise PhraseError(f"a stray {char}")
-        starred = char == "*"
-        self.at += starred
-        if starred:
-            pieces.append(_SUFFIXES[plain[-1].isascii()])
-        stems = stems_of_literal(plain, starred=starred)
-        mark = MARK.match(plain)
-        return Part(
-            "".join(pieces),
-            (stems,) if stems else (),
-            frozenset({mark[0]}) if mark else stems,
-            len(plain) + (_SUFFIX_LIMIT if starred else 0),
-            opens=f"(?<!{_guard(plain[0])})" if SPACED_WORD.match(plain) else "",
-            closes=f"(?!{_guard(plain[-1])})" if not starred and SPACED_WORD.match(plain[-1]) else "",
-        )
-
-    def refuse_glue(self) -> None:
-        if self.at and SPACED_WORD.match(self.phrase, self.at - 1):
-            raise PhraseError("a group or list glued to a word; write the whole words")
-
-    def peek(self) -> str:
-        return self.phrase[self.at : self.at + 1]
-
-
-def _guard(letter: str) -> str:
-    """What may not stand beside a word's first or last letter; scripts without spaces may stand beside Latin."""
-    return _LATIN if letter.isascii() else _OTHER
+def _in_sequence(parts: Sequence[Part]) -> Part:
+    if len(parts) == 1:
+        return parts[0]
+    return Part(
+        tuple(piece for part in parts for piece in part.pieces),
+        tuple(need for part in parts for need in part.needs),
+        _any_start(_first_parts(parts)),
+        sum(part.longest for part in parts),
+        math.prod(part.work for part in parts),
+        any(part.marks for part in parts),
+        all(part.may_lack for part in parts),
+    )
 
 
 def _first_parts(parts: Iterable[Part]) -> Iterator[Part]:
@@ -343,3 +179,143 @@ def _first_parts(parts: Iterable[Part]) -> Iterator[Part]:
             yield part
         if not part.may_lack:
             return
+
+
+_GLUE: Final = Part(("['-]?",), looks=True, may_lack=True)
+_PLAIN: Final = frozenset({"(?:", "|", ")", *_GLUE.pieces})
+
+
+class _Reader:
+    """Recursive descent over one phrase."""
+
+    def __init__(self, phrase: str, lists: Lists) -> None:
+        self.lists = lists
+        self.lexemes = list(_lexemes(phrase))
+        self.at = 0
+
+    def whole(self) -> Part:
+        part = self.sequence()
+        if self.at < len(self.lexemes):
+            raise PhraseError(f"a stray {self.lexemes[self.at][1]}")
+        return part
+
+    def sequence(self) -> Part:
+        parts: list[Part] = []
+        spaced = False
+        while (kind := self.peek()) not in ("", "bar", "close", "maybe"):
+            if kind == "space":
+                self.at += 1
+                spaced = True
+            else:
+                parts.append(getattr(self, f"_{kind}")())
+        if not parts:
+            if spaced and self.at > 1:
+                return Part(("",), may_lack=True)  # nothing but a blank, where the others are marks
+            raise PhraseError("an empty phrase or alternative; write (...)? for what may be missing")
+        return _in_sequence(parts)
+
+    def peek(self) -> str:
+        return self.lexemes[self.at][0] if self.at < len(self.lexemes) else ""
+
+    def take(self) -> str:
+        self.at += 1
+        return self.lexemes[self.at - 1][1]
+
+    def _open(self) -> Part:
+        part = self.alternatives()
+        if self.take() == ")":
+            return part
+        pieces = ("(?:", *part.pieces, ")?")
+        return Part(pieces, (), part.starts, part.longest, part.work + 1, part.marks, may_lack=True)
+
+    def alternatives(self) -> Part:
+        """Read them, from the bracket before to the one behind, which is left to take."""
+        parts: list[Part] = []
+        while not parts or self.peek() == "bar":
+            self.at += 1
+            parts.append(self.sequence())
+        if not self.peek():
+            raise PhraseError("a group that does not end")
+        return _one_of(parts)
+
+    def _name(self) -> Part:
+        name = self.take()
+        if name[1:] not in self.lists:
+            raise PhraseError(f"no list {name} before it")
+        return self.lists[name[1:]]
+
+    def _gap(self) -> Part:
+        text = self.take().strip("[]")
+        size = int(text.lstrip("~"))
+        if text[0] != "~":
+            return Part((f"[^{BREAK}]{{0,{size}}}?",), longest=size, work=size + 1, may_lack=True)
+        if self.peek() in ("mark", "escaped"):
+            # It ends at the first such mark, so there is one way to match it.
+            mark = re.escape(self.lexemes[self.at][1][-1])
+            return Part((rf"[^\n{mark}]{{0,{size}}}+",), longest=size, marks=True, may_lack=True)
+        return Part((rf"[^\n]{{0,{size}}}?",), longest=size, work=size + 1, may_lack=True)
+
+    def _look(self) -> Part:
+        behind = self.take()[0] == "<"
+        self.at -= 1
+        part = self.alternatives()
+        self.at += 1
+        if not behind:
+            return Part(("(?!", *part.pieces, ")"), marks=part.marks, looks=True, may_lack=True)
+        if part.longest > 2 or not {piece for piece in part.pieces if isinstance(piece, str)} <= _PLAIN:
+            raise PhraseError("only plain words can be looked back for")
+        return Part(tuple(_none_before(part)), looks=True, may_lack=True)
+
+    def _line(self) -> Part:
+        self.at += 1
+        return Part(("(?m:^)",), marks=True, looks=True, may_lack=True)
+
+    def _escaped(self) -> Part:
+        return self._mark()
+
+    def _mark(self) -> Part:
+        mark = self.take()[-1]
+        code = BREAK if mark in BREAKS else mark
+        return Part((re.escape(code),), (), frozenset({code}), 1, marks=True)
+
+    def _word(self) -> Part:
+        text = self.take()
+        folded = text if text.isascii() and text.islower() else "".join(map(read, text)).casefold()
+        if folded.isalnum():
+            return _word_part(folded)
+        split = [piece for piece in _INSIDE_WORD.split(folded) if piece]
+        if len(split) == 1:
+            return _word_part(split[0])
+        apart = [part for piece in split for part in (_GLUE, _word_part(piece))][1:]
+        return _one_of([_word_part("".join(split)), _in_sequence(apart)])
+
+
+def _word_part(word: str) -> Part:
+    atoms = frozenset({word})
+    return Part((atoms,), (atoms,), atoms, 1)
+
+
+def _none_before(part: Part) -> Iterator[Piece]:
+    """Look back for each alternative; they are of one word or of two."""
+    option: list[Piece] = []
+    for piece in (*part.pieces, "|"):
+        if piece in _PLAIN - {"|"}:
+            continue
+        if piece != "|":
+            option.append(piece)
+        elif option:
+            yield from ("(?<!", *option, ")")
+            option = []
+
+
+def _lexemes(phrase: str) -> Iterator[tuple[str, str]]:
+    at = 0
+    while at < len(phrase):
+        match = _LEXEME.match(phrase, at)
+        if match is None:
+            what = "a backslash with nothing behind it" if phrase[at] == "\\" else f"a stray {phrase[at]}"
+            hint = r"; a gap is [3] words or [~20] tokens; a bracket is \[" if phrase[at] in "[]" else ""
+            raise PhraseError(f"{what}{hint}")
+        assert match.lastgroup is not None
+        yield match.lastgroup, match[0]
+        at = match.end()

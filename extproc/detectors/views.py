@@ -13,13 +13,14 @@ import re
 import string
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from extproc.detectors.normalise import Alignment, Normalised, normalise, substitute
-from extproc.detectors.words import words_of
+from extproc.detectors.words import Unspaced, latin_words, spans_of, tokens_of
 
 Locate: TypeAlias = Callable[[int, int], tuple[int, int]]
 """From ``[start, end)`` of a reading to the run of the original that it comes from."""
+_Text: TypeAlias = tuple[str, Locate]
 
 _LONG: Final = 16  # letters: encodings, and words run together, are longer; few words are
 _SIGN: Final = 5  # letters of a word that is a sign of a disguise
@@ -53,12 +54,22 @@ _SHAPES: Final = {
 } | dict.fromkeys(map(ord, "-._*~^"), "-")
 
 
-class View(NamedTuple):
-    """Another reading, normalised: its words, and the way back to the original."""
+class View:
+    """A reading of a text, normalised: its tokens, and the way back to the original."""
 
-    text: str
-    words: AbstractSet[str]
-    locate: Locate
+    __slots__ = ("_spans", "locate", "text", "tokens")
+
+    def __init__(self, text: str, tokens: Sequence[str], locate: Locate) -> None:
+        self.text: Final = text
+        self.tokens: Final = tokens
+        self.locate: Final = locate
+        self._spans: list[tuple[int, int]] | None = None
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Where each token stands in the reading; computed when first asked for."""
+        if self._spans is None:
+            self._spans = spans_of(self.text, self.tokens)
+        return self._spans
 
 
 class Vocabulary:
@@ -79,45 +90,49 @@ def way_back(read: Normalised) -> Locate:
     return lambda start, end: alignment().span(start, end)
 
 
-def other_views(plain: View, original: str, vocabulary: Vocabulary) -> Iterator[View]:
+def other_views(plain: View, original: str, vocabulary: Vocabulary, unspaced: Unspaced) -> Iterator[View]:
     """Give the readings of a text, other than the ``plain`` one, of which there is a sign."""
-    text, words, locate = plain
+    words = frozenset(plain.tokens)
+    for other, back in _other_texts(plain.text, words, plain.locate, original, vocabulary):
+        yield View(other, tokens_of(other, unspaced), back)
+
+
+def _other_texts(
+    text: str, words: AbstractSet[str], locate: Locate, original: str, vocabulary: Vocabulary
+) -> Iterator[_Text]:
     shape = text.translate(_SHAPES)
     has_long_word = any(len(word) >= _LONG for word in words)
     if has_long_word or "00 00" in shape or any(mark in original for mark in ("%", "\\", "0x")):
         yield from _decoded(original)
     if not vocabulary.mirrored.isdisjoint(words):
-        yield _view(text[::-1], lambda start, end: locate(len(text) - end, len(text) - start))
-        yield _view(_WORD.sub(lambda word: word[0][::-1], text), locate)
+        yield text[::-1], lambda start, end: locate(len(text) - end, len(text) - start)
+        yield _WORD.sub(lambda word: word[0][::-1], text), locate
     if not vocabulary.rotated.isdisjoint(words):
-        yield _view(text.translate(_ROT13), locate)
-    guesses: list[View] = []
+        yield text.translate(_ROT13), locate
+    guesses: list[_Text] = []
     if "a0a" in shape or "a00a" in shape:
         guesses += _without_stand_ins(text, locate)
     if "a-a" in shape:
         joined, alignment = substitute(_INSIDE_WORD, lambda _: "", text)
-        guesses.append(_view(joined, _through(alignment, locate)))
+        guesses.append((joined, _through(alignment, locate)))
     if has_long_word:
         guesses.append(_respaced(text, vocabulary, locate))
     # Most texts with a hyphen or a digit in a word are not disguised: what was guessed must bring a word to light.
-    yield from (guess for guess in guesses if not vocabulary.signs.isdisjoint(guess.words - words))
-
-
-def _view(text: str, locate: Locate) -> View:
-    return View(text, frozenset(words_of(text)), locate)
+    hidden = vocabulary.signs - words
+    yield from (guess for guess in guesses if hidden and not hidden.isdisjoint(latin_words(guess[0])))
 
 
 def _through(alignment: Alignment, locate: Locate) -> Locate:
     return lambda start, end: locate(*alignment.span(start, end))
 
 
-def _decoded(original: str) -> Iterator[View]:
+def _decoded(original: str) -> Iterator[_Text]:
     """The text with every encoded run in place of which something readable stands decoded, one layer of it."""
     decoded, alignment = substitute(_ENCODED, _decode, original)
     if decoded != original:
         read = normalise(decoded)
         back = way_back(read)
-        yield _view(read.text, lambda start, end: alignment.span(*back(start, end)))
+        yield read.text, lambda start, end: alignment.span(*back(start, end))
 
 
 def _decode(match: re.Match[str]) -> str:
@@ -140,14 +155,14 @@ def _decode(match: re.Match[str]) -> str:
     return text if sum(map(str.isprintable, text)) >= _READABLE * len(text) else run
 
 
-def _without_stand_ins(text: str, locate: Locate) -> Iterator[View]:
+def _without_stand_ins(text: str, locate: Locate) -> Iterator[_Text]:
     text = _LEET_SYMBOL.sub(lambda symbol: symbol[0].translate(_LEET_SYMBOLS), text)
-    yield _view(text.translate(_LEET_I), locate)
+    yield text.translate(_LEET_I), locate
     if "1" in text:  # an i or an l
-        yield _view(text.translate(_LEET_L), locate)
+        yield text.translate(_LEET_L), locate
 
 
-def _respaced(text: str, vocabulary: Vocabulary, locate: Locate) -> View:
+def _respaced(text: str, vocabulary: Vocabulary, locate: Locate) -> _Text:
     """``ignoreallrules`` -> ``ignore all rules``."""
     respaced, alignment = substitute(_LONG_WORD, lambda word: " ".join(filter(None, vocabulary.split(word[0]))), text)
-    return _view(respaced, _through(alignment, locate))
+    return respaced, _through(alignment, locate)

@@ -1,0 +1,127 @@
+"""A linear model over stems and concepts: how much a text reads like the attacks that the model was trained on.
+
+What lives here: what a text's features are, their weights, and the sum of them. What must not: rules, thresholds,
+training (that is the shell's).
+
+A feature is a stem, the first letters of a word, or two neighbouring ones; a concept, what a word of any language that
+the model knows stands for, or two concepts that follow each other whatever words stand in between. A text has a feature
+or has it not, and the sum of the weights is divided by the square root of how many features there are. Long texts are
+also looked at through a window, since an attack in the middle of a document is but a small part of its features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import pairwise, repeat
+from typing import Final, TypeAlias
+
+from extproc.detectors.calibration import Calibration
+from extproc.detectors.concepts import Concepts
+from extproc.detectors.pack import Fields
+
+FORMAT: Final = 1
+STEM: Final = 5
+WINDOW: Final = 32  # words looked at together
+STEP: Final = 16
+WHOLE: Final = 400  # words at most whose features are added up as one text
+
+Feature: TypeAlias = "str | tuple[str, str]"
+
+
+def features(stems: Sequence[str], concepts: Sequence[str]) -> set[Feature]:
+    """The features of a text, or of a window of one."""
+    found: set[Feature] = set(stems)
+    found.update(pairwise(stems))
+    found.update(concepts)
+    found.update(pairwise(concepts))
+    return found
+
+
+class LinearModel:
+    """Weights and how to read them. Shared; grows only in what it remembers of words.
+
+    ``rule_weight``: what a nat of a rule's evidence counts beside the sum; ``window_penalty``: what is taken off the
+    sum of a window, of which a long text has many. ``calibration`` is of both together, ``threshold`` a probability.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[Feature, float],
+        intercept: float,
+        concepts: Concepts,
+        *,
+        rule_weight: float,
+        window_penalty: float,
+        calibration: Calibration,
+        threshold: float,
+    ) -> None:
+        self._weights: Final = weights
+        self._known: Final[AbstractSet[Feature]] = weights.keys()
+        self._intercept: Final = intercept
+        self._window_penalty: Final = window_penalty
+        self.concepts: Final = concepts
+        self.rule_weight: Final = rule_weight
+        self.calibration: Final = calibration
+        self.threshold: Final = threshold
+
+    def score(self, words: Sequence[str]) -> tuple[float, int, int]:
+        """The highest sum of a text's words, without marks, or of a window of them, and which words those are."""
+        stems = [word[:STEM] for word in words]
+        concepts = list(map(self.concepts.__getitem__, words))
+        best = self._sum(stems[:WHOLE], concepts[:WHOLE]), 0, len(words)
+        if len(words) > WINDOW + STEP:
+            for start in range(0, len(words) - STEP, STEP):
+                end = start + WINDOW
+                total = self._sum(stems[start:end], concepts[start:end]) - self._window_penalty
+                best = max(best, (total, start, min(end, len(words))))
+        return best
+
+    def _sum(self, stems: Sequence[str], concepts: Sequence[str]) -> float:
+        found = features(stems, list(filter(None, concepts)))
+        if not found:
+            return self._intercept
+        return sum(map(self._weights.__getitem__, self._known & found)) / math.sqrt(len(found)) + self._intercept
+
+
+def read_model(fields: Fields) -> LinearModel:
+    """Read a model: ``docs/injection.md`` has the format.
+
+    Raises:
+        PackError: it is not one, at the place that it names.
+    """
+    if fields.integer("format") != FORMAT:
+        raise fields.error("format", f"must be {FORMAT}: this is a model of another version")
+    if fields.integer("stem") != STEM:
+        raise fields.error("stem", f"must be {STEM}")
+    fields.string("name")
+    fields.mapping("card").names()
+    scale = fields.number("scale")
+    weights: dict[Feature, float] = {}
+    steps = fields.mapping("weights")
+    for step in steps.names():
+        try:
+            weight = int(step) * scale
+        except ValueError:
+            raise steps.error(step, "must be a whole number") from None
+        weights.update(zip(map(_feature, steps.string(step).split("\n")), repeat(weight)))
+    calibration = fields.mapping("calibration")
+    try:
+        line = Calibration(list(zip(calibration.numbers("evidence"), calibration.numbers("odds"), strict=True)))
+    except ValueError as error:
+        raise fields.error("calibration", str(error)) from None
+    return LinearModel(
+        weights,
+        fields.number("intercept"),
+        Concepts(fields.mapping("concepts")),
+        rule_weight=fields.number("rule_weight"),
+        window_penalty=fields.number("window_penalty"),
+        calibration=line,
+        threshold=fields.number("threshold"),
+    )
+
+
+def _feature(text: str) -> Feature:
+    first, blank, second = text.partition(" ")
+    return (first, second) if blank else text

@@ -1,0 +1,75 @@
+"""Misspellings of the words that attacks are made of, which a model reads as if nothing were wrong.
+
+What lives here: which word a misspelt one stands for. What must not: any word list (it comes with the pack), stems,
+rules.
+
+Three slips are undone, in words of at least six letters: two letters that changed places, one letter missing or
+too many, and vowels left out. A word that is none of the key words nor near one stays what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+_SHORTEST: Final = 6
+_SPOILT_SHORTEST: Final = 4  # what vowels left out may leave of a word
+_KNOWN_MAX: Final = 8192  # remembered words; a sender may use any number of them
+_VOWEL: Final = re.compile("[aeiou]")
+
+
+class Spelling(dict[str, str]):
+    """What each word is read as, filled as words turn up. ``known`` are words that are right as they are."""
+
+    def __init__(self, key_words: Iterable[str], known: Iterable[str] = ()) -> None:
+        super().__init__((word, word) for word in known)
+        keys = [word for word in dict.fromkeys(key_words) if len(word) >= _SHORTEST and word.isascii()]
+        self.update((word, word) for word in keys)
+        self._by_letters: Final = {_letters(word): word for word in keys}
+        self._by_consonants: Final = {_consonants(word): word for word in keys}
+        self._by_gap: Final = {gap: word for word in reversed(keys) for gap in _gaps(word)}
+        self._beginnings: Final = frozenset(word[0] for word in keys)
+        self._longest: Final = max(map(len, keys), default=0)
+        self._named: Final = dict(self)
+
+    def __missing__(self, word: str) -> str:
+        read = self._look_up(word) or word
+        if len(self) - len(self._named) > _KNOWN_MAX:  # forget them all: the frequent ones are back at once
+            self.clear()
+            self.update(self._named)
+        self[word] = read
+        return read
+
+    def _look_up(self, word: str) -> str | None:
+        if word[0] not in self._beginnings or not _SPOILT_SHORTEST <= len(word) <= self._longest + 1:
+            return None
+        spoilt = self._by_consonants.get(_consonants(word))
+        if spoilt is not None and len(word) < len(spoilt) and _is_within(word, spoilt):
+            return spoilt
+        if len(word) < _SHORTEST - 1 or not word.isascii():
+            return None
+        if (same := self._by_letters.get(_letters(word))) is not None:
+            return same
+        if word in self._by_gap:
+            return self._by_gap[word]
+        return next((gap for gap in _gaps(word) if self.get(gap) == gap), None)
+
+
+def _letters(word: str) -> str:
+    return word[0] + "".join(sorted(word[1:]))
+
+
+def _consonants(word: str) -> str:
+    return word[0] + _VOWEL.sub("", word[1:])
+
+
+def _gaps(word: str) -> list[str]:
+    """The word without one of its letters, in turn; the first stays."""
+    return [word[:at] + word[at + 1 :] for at in range(1, len(word))]
+
+
+def _is_within(part: str, word: str) -> bool:
+    """Whether letters of a word, in their order, make the other."""
+    rest = iter(word)
+    return all(letter in rest for letter in part)

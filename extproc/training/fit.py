@@ -1,0 +1,82 @@
+"""Fitting: from the words of labelled texts to the weights of a linear model.
+
+What lives here: the regression, and the choice and rounding of the features that are kept. What must not: files,
+validation.
+
+Every source counts as if it had at most ``CAP`` texts of a label, so that no large synthetic one is all that the model
+learns. All is seeded: the same rows give the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.linear_model import SGDClassifier
+
+from extproc.detectors.concepts import Concepts
+from extproc.detectors.linear import STEM, WHOLE, Feature, features
+
+CAP: Final = 1500
+KEPT: Final = 15_000  # features
+RARE: Final = 3  # texts that a feature must be in
+_STEPS: Final = 127  # weights are rounded to so many on either side of 0
+_ALPHA: Final = 2e-6
+_ROUNDS: Final = 8
+
+
+class Fitted(NamedTuple):
+    """A fitted model: whole-numbered weights, what one of them is worth, and the intercept."""
+
+    steps: Mapping[Feature, int]
+    scale: float
+    intercept: float
+
+    def weights(self) -> dict[Feature, float]:
+        """The weights as the model uses them."""
+        return {feature: step * self.scale for feature, step in self.steps.items()}
+
+
+def features_of(words: Sequence[str], concepts: Concepts) -> set[Feature]:
+    """The features of a whole text, as the model makes them."""
+    head = words[:WHOLE]
+    return features([word[:STEM] for word in head], [concept for word in head if (concept := concepts[word])])
+
+
+def sample_weights(groups: Sequence[tuple[str, bool]]) -> np.ndarray:
+    """What each text counts, by its source and label."""
+    counts = Counter(groups)
+    return np.array([min(1.0, CAP / counts[group]) for group in groups])
+
+
+def fit(found: Sequence[set[Feature]], attacks: Sequence[bool], weights: np.ndarray, seed: int = 0) -> Fitted:
+    """Fit a logistic regression over the features of texts, and keep those of its weights that matter most."""
+    frequency = Counter(feature for each in found for feature in each)
+    frequent = sorted((feature for feature, texts in frequency.items() if texts >= RARE), key=_name)
+    index = {feature: at for at, feature in enumerate(frequent)}
+    matrix = _matrix(found, index)
+    model = SGDClassifier(
+        loss="log_loss", alpha=_ALPHA, max_iter=_ROUNDS, tol=None, average=True, random_state=seed
+    ).fit(matrix, np.array(attacks, dtype=int), sample_weight=weights)
+    fitted = dict(zip(index, model.coef_[0], strict=True))
+    kept = sorted(fitted, key=lambda feature: (-abs(fitted[feature]) * math.sqrt(frequency[feature]), _name(feature)))
+    top = {feature: float(fitted[feature]) for feature in kept[:KEPT]}
+    scale = max(map(abs, top.values())) / _STEPS
+    steps = {feature: round(weight / scale) for feature, weight in top.items()}
+    return Fitted({f: step for f, step in steps.items() if step}, scale, float(model.intercept_[0]))
+
+
+def _matrix(found: Sequence[set[Feature]], index: Mapping[Feature, int]) -> sp.csr_matrix:
+    """One row a text; what is rare still counts in how many features there are."""
+    columns = [np.array(sorted(index[each] for each in row if each in index), dtype=np.int32) for row in found]
+    values = [np.full(len(known), 1 / math.sqrt(max(len(row), 1))) for row, known in zip(found, columns, strict=True)]
+    starts = np.concatenate([[0], np.cumsum([len(known) for known in columns])]).astype(np.int32)
+    return sp.csr_matrix((np.concatenate(values), np.concatenate(columns), starts), shape=(len(found), len(index)))
+
+
+def _name(feature: Feature) -> str:
+    return feature if isinstance(feature, str) else " ".join(feature)
