@@ -2,8 +2,8 @@
 
 What lives here: the rows of a corpus. What must not: features, models, reports.
 
-A corpus is JSON Lines, plain or gzipped: ``{"text": ..., "label": 1 or 0, "source"?: ..., "lang"?: ...}``. The label is 1
-for an attack. Without ``source`` the file's name is the source.
+A corpus is JSON Lines, plain or gzipped: ``{"text": ..., "label": 1 or 0, "source"?: ..., "lang"?: ...}``. The label is
+1 for an attack. Without ``source`` the file's name is the source.
 """
 
 from __future__ import annotations

@@ -24,6 +24,10 @@ from extproc.detectors.linear import STEM, WHOLE, Feature, features
 CAP: Final = 1500
 KEPT: Final = 15_000  # features
 RARE: Final = 3  # texts that a feature must be in
+TYPICAL: Final = 2000  # words of attacks
+TYPICAL_TEXTS: Final = 5  # texts, by weight, that such a word must be in, of so many sources
+TYPICAL_SOURCES: Final = 3
+SHORTEST: Final = 4  # letters of such a word
 _STEPS: Final = 127  # weights are rounded to so many on either side of 0
 _ALPHA: Final = 2e-6
 _ROUNDS: Final = 8
@@ -80,3 +84,23 @@ def _matrix(found: Sequence[set[Feature]], index: Mapping[Feature, int]) -> sp.c
 
 def _name(feature: Feature) -> str:
     return feature if isinstance(feature, str) else " ".join(feature)
+
+
+def words_of_attacks(texts: Sequence[Sequence[str]], groups: Sequence[tuple[str, bool]]) -> list[str]:
+    """The words, of four Latin letters or more, that are most typical of attacks in several sources.
+
+    ``groups``: the source and the label of each text.
+    """
+    weights: dict[str, list[float]] = {}
+    homes: dict[str, set[str]] = {}
+    for text, (source, attack), weight in zip(texts, groups, sample_weights(groups), strict=True):
+        for word in {word for word in text[:WHOLE] if len(word) >= SHORTEST and word.isascii() and word.isalpha()}:
+            weights.setdefault(word, [0.0, 0.0])[int(attack)] += float(weight)
+            if attack:
+                homes.setdefault(word, set()).add(source)
+    typical = {
+        word: math.log((1 + attacking) / (1 + other)) * math.sqrt(attacking)
+        for word, (other, attacking) in weights.items()
+        if attacking >= TYPICAL_TEXTS and len(homes[word]) >= TYPICAL_SOURCES
+    }
+    return sorted(typical, key=lambda word: (-typical[word], word))[:TYPICAL]
