@@ -220,3 +220,45 @@ def test_a_prompt_of_one_text_is_not_marked_even_where_a_rule_asks_for_it() -> N
     assert outcome.request == body
     assert "user:spotlight" in outcome.record.not_inspected
     assert [found.action for found in outcome.record.findings if found.rule == "s"] == [Action.FLAG]
+
+
+# ---- the way back ------------------------------------------------------------------------------------------------
+
+
+def answer_rows() -> Iterator[Any]:
+    for name in TELLS:
+        for at, row in enumerate(surfaces(name).outputs):
+            if "denied" not in row and not row["field"].endswith("name"):  # tools' names are not marked, nor edited
+                yield pytest.param(name, row, id=f"{name}-{at}")
+
+
+def answered(name: str, row: Mapping[str, Any], pieces: list[str]) -> Case:
+    """An answer that says these pieces, to a request with a result that is marked."""
+    described = surfaces(name)
+    put = next(
+        filled(each["put"], PROSE) for each in described.inputs if each.get("scope") in ("tool_result", "document")
+    )
+    if "events" in row:
+        assert described.stream
+        kind = row.get("content_type", described.stream["content_type"])
+        body = b"".join(shared.framed(shared.told(row["events"], pieces), kind))
+        return described.answered(body, kind, streamed=True, row=row, put=put)
+    document = filled(shared.merged(described.document, row["put"]), "".join(pieces))
+    return described.answered(json.dumps(document, ensure_ascii=False).encode(), shared.JSON, row=row, put=put)
+
+
+@pytest.mark.parametrize("method", ["datamark", "delimit"])
+@pytest.mark.parametrize(("name", "row"), list(answer_rows()))
+def test_no_mark_is_left_in_any_place_of_an_answer(name: str, row: Mapping[str, Any], method: Any) -> None:
+    marks = marks_for(method, "d-1", ())
+    said = f"It says: {marks.put_on(PROSE)} So."
+    pieces = [said[at : at + 3] for at in range(0, len(said), 3)] if row.get("pieces") else [said]
+    case = answered(name, row, pieces)
+    outcome = run(case, spotlit(method), [case.body])
+    assert outcome.passed, (outcome.record.reason, outcome.refusal)
+    assert "\u02c6" not in outcome.answer.decode()
+    assert marks.marker not in outcome.answer.decode()
+    assert (
+        outcome.answer
+        == run(case, spotlit(method), [case.body[at : at + 5] for at in range(0, len(case.body), 5)]).answer
+    )
