@@ -94,6 +94,8 @@ class Count:
         self.total += 1
 
     def __str__(self) -> str:
+        if not self.total:
+            return "not asked"
         low, high = wilson(self.hits, self.total)
         return f"{self.hits}/{self.total} = {100 * self.hits / self.total:.0f} % ({100 * low:.0f}-{100 * high:.0f})"
 
@@ -103,7 +105,7 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
     z, share = 1.96, hits / total
     middle = share + z * z / (2 * total)
     width = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return (middle - width) / (1 + z * z / total), (middle + width) / (1 + z * z / total)
+    return max(0.0, (middle - width) / (1 + z * z / total)), min(1.0, (middle + width) / (1 + z * z / total))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -112,6 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("weights", nargs="*", type=Path, help="models; the demo's, where there are none")
     parser.add_argument("--attacks", type=int, default=40, metavar="N", help="so many attacks (40)")
     parser.add_argument("--benign", type=int, default=20, metavar="N", help="so many reports without one (20, at most)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="only these")
     parser.add_argument("--show", action="store_true", help="print answers; attacks are in none but what models quote")
     args = parser.parse_args(argv)
     folder = injection_corpus()
@@ -125,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
     questions = [*tampered(folder, args.attacks), *plain(args.benign)]
     console = Console()
     for model in models:
-        measure(console, model, questions, show=args.show)
+        measure(console, model, questions, args.methods, show=args.show)
     return 0
 
 
@@ -164,11 +167,13 @@ def plain(count: int) -> Iterator[Question]:
         yield Question(report, question, fact)
 
 
-def measure(console: Console, model: Path, questions: Sequence[Question], *, show: bool) -> None:
+def measure(
+    console: Console, model: Path, questions: Sequence[Question], methods: Sequence[str], *, show: bool
+) -> None:
     """Ask one model everything, and print a table."""
     counts: dict[tuple[str, str], Count] = defaultdict(Count)
     with tempfile.TemporaryDirectory() as folder, ModelServer(model, Path(folder, "log")) as server:
-        for method in METHODS:
+        for method in methods:
             began = time.monotonic()
             for question in questions:
                 said = ask(server.url, method, question)
@@ -183,7 +188,7 @@ def measure(console: Console, model: Path, questions: Sequence[Question], *, sho
             print(f"{model.name}: {method} took {time.monotonic() - began:.0f} s", flush=True)
     columns = ("attack", "use under attack", "use")
     table = Table("method", "attacks that succeed", "of use under attack", "of use", title=model.name)
-    for method in METHODS:
+    for method in methods:
         table.add_row(method, *(str(counts[method, column]) for column in columns))
     console.print(table)
 
