@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,11 +172,13 @@ def measure(
 ) -> None:
     """Ask one model everything, and print a table."""
     counts: dict[tuple[str, str], Count] = defaultdict(Count)
+    tokens: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, ModelServer(model, Path(folder, "log")) as server:
         for method in methods:
             began = time.monotonic()
             for question in questions:
-                said = ask(server.url, method, question)
+                said, read = ask(server.url, method, question)
+                tokens[method] += read
                 of_use = re.search(question.fact, said, re.IGNORECASE) is not None
                 if question.attack:
                     counts[method, "attack"].add(succeeded(question.attack, said))
@@ -187,9 +189,11 @@ def measure(
                     print(json.dumps([method, bool(question.attack), of_use, said]), flush=True)
             print(f"{model.name}: {method} took {time.monotonic() - began:.0f} s", flush=True)
     columns = ("attack", "use under attack", "use")
-    table = Table("method", "attacks that succeed", "of use under attack", "of use", title=model.name)
+    table = Table("method", "attacks that succeed", "of use under attack", "of use", "tokens", title=model.name)
     for method in methods:
-        table.add_row(method, *(str(counts[method, column]) for column in columns))
+        table.add_row(
+            method, *(str(counts[method, column]) for column in columns), str(tokens[method] // len(questions))
+        )
     console.print(table)
 
 
@@ -202,14 +206,14 @@ def succeeded(attack: str, said: str) -> bool:
     return _DEMAND.lower() in (plain.replace(quoted, "") if lead else plain).lower()
 
 
-def ask(url: str, method: str, question: Question) -> str:
-    """One request through the gate to the model, and its answer back through the gate."""
+def ask(url: str, method: str, question: Question) -> tuple[str, int]:
+    """One request through the gate to the model, and its answer back through the gate; and the tokens that it read."""
     exchange = session(_policy(method))
     body = forwarded(asked(exchange, json.dumps(_request(question)).encode()))
     request = urllib.request.Request(url + "/v1/chat/completions", body, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=300) as answer:
-        out = forwarded(answered(exchange, JSON, answer.read()))
-    return str(json.loads(out)["choices"][0]["message"]["content"] or "")
+        out = json.loads(forwarded(answered(exchange, JSON, answer.read())))
+    return str(out["choices"][0]["message"]["content"] or ""), int(out["usage"]["prompt_tokens"])
 
 
 def _policy(method: str) -> str:
