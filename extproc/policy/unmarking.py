@@ -72,32 +72,35 @@ class _Characters:
 class _Tags:
     """Finds the tags of ``delimit``, whole or without their brackets."""
 
-    __slots__ = ("_find", "_held", "_known")
+    __slots__ = ("_find", "_gone", "_held", "_known")
 
     def __init__(self, marks: Marks) -> None:
         name = marks.marker
         self._known: Final = name[: name.index("_") + 2]  # with this much it is no other word
         begun = "".join(f"(?:{char}" for char in name) + ")?" * len(name)
         self._find: Final = re.compile(rf"((?:</?)?{name}(?:>|(?=[^>])))|(?:</?)?{begun}\Z")
-        self._held = ""
+        self._gone = ""  # the mere beginning of a tag that a pause let go
+        self._held = ""  # what may go on to be one, behind that
 
     def feed(self, text: str, ends: bool, pauses: bool = False) -> list[_Piece]:
-        text, self._held = self._held + text, ""
+        gone = len(self._gone)
+        text, self._gone, self._held = self._gone + self._held + text, "", ""
         out: list[_Piece] = []
         at = 0
         while (found := self._find.search(text, at)) is not None and found[0]:
-            self._plain(text[at : found.start()], out)
-            at = found.end()
-            if found[1] is None:  # it may become one
-                if self._known in found[0] and ends:
-                    out.append(_Piece(found[0], ""))
-                elif ends or (pauses and self._known not in found[0]):
-                    self._plain(found[0], out)
-                else:
-                    self._held = found[0]
-                return out
-            out.append(_Piece(found[0], ""))
-        self._plain(text[at:], out)
+            start, end = found.span()
+            self._plain(text[max(at, gone) : start], out)
+            piece, at = text[max(start, gone) : end], end
+            if found[1] is not None or (ends and self._known in found[0]):
+                out.append(_Piece(piece, ""))
+            elif ends:
+                self._plain(piece, out)
+            elif pauses and self._known not in found[0]:
+                self._plain(piece, out)
+                self._gone = found[0]
+            else:
+                self._gone, self._held = text[start : max(start, gone)], piece
+        self._plain(text[max(at, gone) :], out)
         return out
 
     @staticmethod
@@ -146,7 +149,7 @@ class _Unmarking:
         clean = self._take(self._finder.feed("", False, True))
         if self._rules is None:
             return self._ready([], self._clean)
-        pieces = self._rules.feed(clean, False)
+        pieces = self._rules.feed(clean, False) if clean else []
         return self._ready([*pieces, *self._rules.pause()], self._rules.settled)
 
     def _take(self, pieces: list[_Piece]) -> str:

@@ -51,8 +51,11 @@ def cut(text: str, places: list[int]) -> list[str]:
     return [text[a:b] for a, b in pairwise(edges)]
 
 
-def run(scan: ChannelScan | None, fed: list[str]) -> tuple[str, list[str]]:
-    """What leaves of a text, and what was found in it. Checks what every scan promises."""
+def run(scan: ChannelScan | None, fed: list[str], pauses: frozenset[int] = frozenset()) -> tuple[str, list[str]]:
+    """What leaves of a text, and what was found in it. Checks what every scan promises.
+
+    Behind the pieces with the numbers in ``pauses`` another text goes on.
+    """
     text = "".join(fed)
     if scan is None:
         return text, []
@@ -60,6 +63,8 @@ def run(scan: ChannelScan | None, fed: list[str]) -> tuple[str, list[str]]:
     out, at, settled, fed_so_far = "", 0, 0, 0
     for index, piece in enumerate([*fed, ""]):
         new = scan.feed(piece, index == len(fed))
+        if index in pauses and index < len(fed):
+            new = [*new, *scan.pause()]
         fed_so_far += len(piece)
         assert settled <= scan.settled <= fed_so_far
         assert all(settled <= each.start <= each.end <= scan.settled for each in new)
@@ -116,3 +121,27 @@ def test_a_whole_text_and_a_running_one_lose_the_same(marks: Marks, text: str, p
     text += "."  # so that nothing is cut off in the middle of a tag
 
     assert run(unmarking(None, marks), cut(text, places))[0] == marks.taken_off(text)
+
+
+@each_method
+@given(texts, cuts, made_rules, st.frozensets(st.integers(0, 20)))
+@settings(max_examples=150, deadline=None)
+def test_a_pause_lets_go_of_no_mark(marks: Marks, text: str, places: list[int], made: Made, at: frozenset[int]) -> None:
+    out, _ = run(unmarking(scan_of(made), marks), cut(text, places), at)
+
+    assert marks.marker not in out
+
+
+def test_a_pause_lets_a_space_and_a_mere_beginning_go_but_no_beginning_of_a_tag() -> None:
+    words, tags = unmarking(None, WORDS), unmarking(None, TAGS)
+    assert words is not None
+    assert tags is not None
+    assert words.feed(f"a{M}", False) == []
+    assert words.settled == 1
+    assert words.pause() == [Redaction(1, 2, " ")]
+    assert words.settled == 2
+    assert tags.feed("b <", False) == tags.pause() == []
+    assert tags.settled == 3
+    assert tags.feed(f"a</{T[:-1]}", False) == tags.pause() == []
+    assert tags.settled == 4
+    assert tags.feed("", True) == [Redaction(4, 5 + len(T), "")]
