@@ -22,6 +22,7 @@ from extproc.policy.channel import ChannelScan, open_channel
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Decision, Finding
 from extproc.policy.restoring import restoring
+from extproc.policy.unmarking import unmarking
 
 _TAIL_BYTES: Final = 4  # as many can end a frame
 _AS_ONE_TEXT: Final = 599  # a status that makes any dialect read the body as one text
@@ -97,12 +98,17 @@ class _Judge:
         self._exchange: Final = exchange
         self._decision_id: Final = decision_id
         self._masks: Final = decision.masks
+        self._marks: Final = decision.marks
 
     def open_channel(self, scope: str) -> ChannelScan | None:
-        return restoring(open_channel(self._policy, scope, self._exchange), scope, self._masks)
+        rules = open_channel(self._policy, scope, self._exchange)
+        return unmarking(restoring(rules, scope, self._masks), self._marks)
+
+    def reads(self, scope: str) -> bool:
+        return bool(self._policy.by_scope[scope])
 
     def call(self, call: ToolCall) -> Decision:
-        return engine.judge_call(self._policy, call, self._decision_id, self._masks, self._exchange)
+        return engine.judge_call(self._policy, call, self._decision_id, self._masks, self._exchange, self._marks)
 
     def unseen(self, kind: str) -> Decision:
         return engine.judge_unseen(self._policy, kind, self._decision_id)
@@ -113,6 +119,6 @@ class _Judge:
 
 def _exchange(request: ChatRequest, decision: Decision) -> Exchange:
     """What the model was told, which is what it can repeat: placeholders and markers, not what they stand for."""
-    edited = {edit.path: edit.value for edit in decision.edits}
+    edited = {edit.path: edit.value for edit in decision.edits if edit.place == "at"}
     told = (edited.get(text.path, text.text) for text in request.texts if text.scope == "system")
     return Exchange(tuple(text for text in told if isinstance(text, str)))

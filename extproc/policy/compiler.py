@@ -15,9 +15,16 @@ from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES
 from extproc.detectors import DETECTORS
 from extproc.detectors.base import Detector, StreamDetector
 from extproc.policy.decision import Action
-from extproc.policy.document import LimitsDocument, ParameterDocument, PolicyDocument, RuleDocument
+from extproc.policy.document import (
+    LimitsDocument,
+    ParameterDocument,
+    PolicyDocument,
+    RuleDocument,
+)
+from extproc.policy.marks import Spotlighting
 from extproc.policy.models import ModelAllowlist, compile_models
 from extproc.policy.parameters import ParameterPolicy, ParameterRule, Treatment, compile_parameters
+from extproc.policy.section import SpotlightingDocument
 from extproc.policy.tools import ToolPolicy, compile_tools
 from extproc.policy.unseen import compile_unseen
 
@@ -48,6 +55,7 @@ class Rule:
     """A detector, where it reads, and what a finding asks for. ``monitored``: findings are recorded, not acted on.
 
     ``stream`` is the detector again where it can decide on running text. ``scores``: its score is the injection score.
+    ``inspects``: it looks at what a text says.
     """
 
     id: str
@@ -58,6 +66,7 @@ class Rule:
     owasp: tuple[str, ...]
     monitored: bool
     scores: bool
+    inspects: bool = True
 
     @property
     def masks(self) -> bool:
@@ -88,6 +97,7 @@ class CompiledPolicy:
     unseen: Mapping[str, Action]
     tools: ToolPolicy
     restores_in: ToolPolicy
+    spotlighting: Spotlighting
     rules: tuple[Rule, ...]
     by_scope: Mapping[str, tuple[Rule, ...]]
     unread: Mapping[str, tuple[str, ...]]
@@ -134,6 +144,7 @@ def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detector], 
         unseen=compile_unseen(spec.not_inspected.default, spec.not_inspected.model_dump()),
         tools=compile_tools(spec.tools.default, (tool.name for tool in spec.tools.allow)),
         restores_in=compile_tools("deny", spec.masking.restore_in_tools),
+        spotlighting=_spotlighting(spec.spotlighting),
         rules=rules,
         by_scope=_by_scope(rules),
         unread=_unread(rules),
@@ -152,7 +163,12 @@ def _rule(rule: RuleDocument, detector: Detector, mode: Mode) -> Rule:
         owasp=tuple(rule.owasp),
         monitored=(rule.mode or mode) == "monitor",
         scores=rule.detector == INJECTION,
+        inspects=DETECTORS[rule.detector].inspects,
     )
+
+
+def _spotlighting(said: SpotlightingDocument) -> Spotlighting:
+    return Spotlighting(said.method, said.note, said.unavailable == "deny")
 
 
 def _limits(limits: LimitsDocument) -> Limits:
@@ -193,7 +209,7 @@ def _unread(rules: Sequence[Rule]) -> Mapping[str, tuple[str, ...]]:
     scored = any(rule.scores for rule in rules)
     unread: dict[str, tuple[str, ...]] = {}
     for scope in REQUEST_SCOPES:
-        reading = [rule for rule in rules if scope in rule.scopes]
+        reading = [rule for rule in rules if scope in rule.scopes and rule.inspects]
         if not reading:
             unread[scope] = (scope,)
         elif scored and not any(rule.scores for rule in reading):

@@ -19,9 +19,11 @@ from extproc.detectors.base import NO_EXCHANGE, Exchange
 from extproc.dialects.base import Dialect
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision, Finding
+from extproc.policy.marks import Marks, marks_for
 from extproc.policy.masking import NO_MASKS, Masks, restored_arguments
 from extproc.policy.parameters import Ruled, judge_parameters
 from extproc.policy.reading import ARGUMENTS, read, read_arguments, read_planted, read_texts, rewrite, stricter
+from extproc.policy.spotlight import spotlight
 from extproc.policy.unseen import OWASP as UNSEEN_OWASP
 from extproc.policy.unseen import said
 
@@ -47,8 +49,8 @@ class _Outcome:
 def judge_request(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str) -> Decision:
     """Judge a request: its model, its parameters, what cannot be read, its tools, then every text by its scope.
 
-    ``edits`` redact and mask texts, strip tools and parameters, and clamp parameters; a denied request has none. The
-    tag of its placeholders follows from ``decision_id``.
+    ``edits`` redact, mask and mark texts, strip tools and parameters, and clamp parameters; a denied request has none.
+    The tag of its placeholders follows from ``decision_id``, as do its marks.
     """
     masks = Masks(decision_id)
     tools = _judge_tools(policy, request, dialect, decision_id)
@@ -57,6 +59,15 @@ def judge_request(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect
     texts = _remaining(request.texts, (*tools.edits, *stripped))
     read_now, unread = texts[: policy.limits.texts], texts[policy.limits.texts :]
     reading, edits = read_texts(policy, request.document, read_now, masks)
+    spotlit = spotlight(
+        policy.spotlighting,
+        request,
+        read_now,
+        reading.findings,
+        edits,
+        decision_id,
+        lambda note: dialect.with_system_note(request, note),
+    )
     decision = _decide(
         (
             _judge_model(policy, request, decision_id),
@@ -65,17 +76,18 @@ def judge_request(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect
             _judge_unseen(policy, dict.fromkeys(request.not_inspected), "user", decision_id),
             tools,
             _judge_calls(policy, request.calls, decision_id),
-            _Outcome(tuple(reading.findings), edits, _denial_of(policy, reading.findings, decision_id)),
+            _Outcome(spotlit.findings, spotlit.edits, _denial_of(policy, spotlit.findings, decision_id)),
         )
     )
     scopes = dict.fromkeys(text.scope for text in texts)
     skipped = [entry for scope in scopes for entry in policy.unread.get(scope, ())] + ["texts"] * bool(unread)
     return replace(
         decision,
-        inspected=tuple(text.scope for text in read_now if policy.by_scope[text.scope]),
-        not_inspected=(*request.not_inspected, *skipped),
+        inspected=tuple(text.scope for text in read_now if policy.unread.get(text.scope) != (text.scope,)),
+        not_inspected=(*request.not_inspected, *skipped, *spotlit.missed),
         injection_score=reading.score or 0.0,
         masks=masks.values() if decision.denial is None else NO_MASKS,
+        marks=spotlit.marks if decision.denial is None else None,
     )
 
 
@@ -192,21 +204,23 @@ def judge_call(
     decision_id: str,
     masks: Mapping[str, str] = NO_MASKS,
     exchange: Exchange = NO_EXCHANGE,
+    marks: Marks | None = None,
 ) -> Decision:
     """Judge a complete tool call: is the tool allowed, and what is in its arguments.
 
     A change is one Edit at path ``()`` whose value is the whole new arguments text. The rules read the arguments as the
-    upstream wrote them; then ``masks`` are put back if the policy names the tool for that.
+    upstream wrote them, less our own ``marks``; then ``masks`` are put back if the policy names the tool for that.
     """
+    said = call.arguments if marks is None else marks.taken_off(call.arguments)
     tool = _Outcome()
     if not policy.tools.allows(call.name):
         found = _control_finding(policy, "tools", "tool_not_allowed", ARGUMENTS, _TOOL_OWASP)
         # The model made the name up: it may be anything, a secret included, and is not said back.
         denial = _tool_denial(policy, [], decision_id) if policy.enforces else None
         tool = _Outcome((found,), denial=denial)
-    reading = read_arguments(policy, call.arguments, exchange)
+    reading = read_arguments(policy, said, exchange)
     reading.findings += map(stricter, read(policy.by_scope[ARGUMENTS], ARGUMENTS, call.name).findings)
-    arguments = rewrite(call.arguments, reading.cuts) if reading.cuts else call.arguments
+    arguments = rewrite(said, reading.cuts) if reading.cuts else said
     if masks and policy.restores_in.allows(call.name):
         arguments = restored_arguments(arguments, masks)
     edits = (Edit((), arguments),) if arguments != call.arguments else ()
@@ -233,7 +247,7 @@ class TextJudgement:
 
 
 def judge_text(policy: CompiledPolicy, scope: str, text: str) -> TextJudgement:
-    """Judge one text as if it had come alone in this scope. Placeholders in its output are no exchange's.
+    """Judge one text as if it had come alone in this scope. Placeholders and marks in its output are no exchange's.
 
     Raises:
         KeyError: there is no such scope.
@@ -244,6 +258,8 @@ def judge_text(policy: CompiledPolicy, scope: str, text: str) -> TextJudgement:
     reading.findings += planted.findings
     action = max((_acted(found) for found in reading.findings), default=Action.ALLOW)
     output = None if action is Action.DENY else rewrite(text, reading.cuts + planted.cuts, Masks(""))
+    if output is not None and any(_acted(found) is Action.SPOTLIGHT for found in reading.findings):
+        output = marks_for(policy.spotlighting.method, "", (text,)).put_on(output)
     return TextJudgement(action, tuple(reading.findings), reading.score, output)
 
 

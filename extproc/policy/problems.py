@@ -81,6 +81,11 @@ def warnings(document: PolicyDocument) -> list[Problem]:
         for index, rule in enumerate(spec.rules)
         if rule.action == "mask" and "user" in rule.scope and "assistant" not in rule.scope
     ]
+    found += [
+        Problem(("spec", "rules", index, "scope"), "marks all that the user says as data: the model will do none of it")
+        for index, rule in enumerate(spec.rules)
+        if rule.action == "spotlight" and rule.detector == "any_text" and "user" in rule.scope
+    ]
     if spec.on_unknown == "allow":
         found.append(Problem(("spec", "on_unknown"), "every endpoint that is not guarded passes unread"))
     if spec.on_unknown_parameter == "allow":

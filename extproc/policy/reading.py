@@ -167,7 +167,7 @@ def read_texts(
         planted = read_planted(rules, text.scope, text.text, text.path)
         if not reading.cuts and not planted.cuts:
             pass
-        elif _stands_at(document, text):
+        elif stands_at(document, text):
             cuts = reading.cuts + planted.cuts
             edits[text.path] = Edit(text.path, rewrite(text.text, cuts, masks))
             total.findings += planted.findings
@@ -268,7 +268,8 @@ class _Edited:
         return self._plain[path]
 
 
-def _stands_at(document: Mapping[str, Json], text: Text) -> bool:
+def stands_at(document: Mapping[str, Json], text: Text) -> bool:
+    """Whether a text is a string of the document by itself: at its path there is that and nothing else."""
     node: Any = document
     for step in text.path:
         member = isinstance(node, Mapping) and step in node
