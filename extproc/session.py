@@ -1,7 +1,7 @@
 """One HTTP exchange, from its first header to its record. The heart of the house.
 
-What lives here: the life of an exchange as a table of (state, event) -> handler, and the handlers. What must not: I/O,
-body modes, protobuf, JSON shapes, rules.
+What lives here: the handlers of its events. Which of them answers which event in which state is a table of its own
+(transitions). What must not: I/O, body modes, protobuf, JSON shapes, rules.
 
 The shell feeds events in the order in which Envoy sent them and gets replies back; it never looks at the state.
 ``receive`` never raises for anything that a peer can send: a pair missing from the table, a body that cannot be read, a
@@ -17,11 +17,10 @@ Exactly one DecisionRecord comes out of each Session, when the exchange is over 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final, TypeAlias, get_args
+from typing import Final, TypeAlias
 
 from extproc import coverage
 from extproc.answer import Answer
@@ -37,7 +36,6 @@ from extproc.messages import (
     ContinueTrailers,
     Direction,
     Event,
-    Expired,
     Forward,
     Misconfigured,
     Refuse,
@@ -47,7 +45,6 @@ from extproc.messages import (
     RequestTrailers,
     ResponseBody,
     ResponseHeaders,
-    ResponseTrailers,
 )
 from extproc.policy import engine
 from extproc.policy.compiler import CompiledPolicy
@@ -55,23 +52,11 @@ from extproc.policy.decision import Action, Decision, DecisionRecord
 from extproc.refusal import DECISION_HEADER, phrase, refuse
 from extproc.strict_json import JsonLimits, apply, dump
 from extproc.target import encoding_of, status_of
+from extproc.transitions import TABLE, State
 
 _KNOWN_QUERIES: Final = frozenset({"", "alt=sse", "beta=true"})  # what SDKs say there, which is no text
 _REQUEST: Final = Direction.REQUEST
 _RESPONSE: Final = Direction.RESPONSE
-
-
-class State(enum.Enum):
-    """Where an exchange stands."""
-
-    START = "nothing seen yet"
-    GATHER = "gathering the request body"
-    AWAIT = "request let through, no answer yet"
-    ANSWER = "filtering the answer"
-    RELAY = "passing both bodies unread"
-    OVER = "the record is written: swallow what still comes"
-
-    __hash__ = object.__hash__  # Enum's own is a function in Python, and the table is asked for every event
 
 
 Handler: TypeAlias = Callable[["Session", Event], list[Reply]]
@@ -354,45 +339,7 @@ class Session:
         self.state = State.OVER
 
 
-# ---- the table ------------------------------------------------------------------------------------------------------
-# Every (state, event) that may happen, its handler, the states it may lead to (besides OVER). No pair: a failure.
-
-
-def _row(
-    state: State, event: type, handler: Handler, *leads_to: State
-) -> tuple[tuple[State, type], tuple[Handler, frozenset[State]]]:
-    return (state, event), (handler, frozenset({*leads_to, State.OVER}))
-
-
-_S: Final = State
-_BODIES: Final = (RequestBody, RequestTrailers, ResponseBody, ResponseTrailers)
-_RUNNING: Final = tuple(state for state in State if state is not State.OVER)
 TRANSITIONS: Final[Mapping[tuple[State, type], tuple[Handler, frozenset[State]]]] = MappingProxyType(
-    dict(
-        [
-            _row(_S.START, RequestHeaders, Session._on_request_headers, _S.GATHER, _S.AWAIT, _S.RELAY),
-            _row(_S.START, ResponseHeaders, Session._on_foreign_answer, _S.RELAY),
-            _row(_S.START, Misconfigured, Session._on_misconfigured),
-            _row(_S.GATHER, RequestBody, Session._on_request_body, _S.GATHER, _S.AWAIT),
-            _row(_S.GATHER, RequestTrailers, Session._decide, _S.AWAIT),
-            _row(_S.GATHER, ResponseHeaders, Session._on_answer, _S.ANSWER),  # before the verdict: an error
-            _row(_S.AWAIT, RequestTrailers, Session._pass_request_trailers, _S.AWAIT),
-            _row(_S.AWAIT, ResponseHeaders, Session._on_answer, _S.ANSWER),
-            _row(_S.AWAIT, ResponseBody, Session._on_skipped_headers),
-            _row(_S.AWAIT, ResponseTrailers, Session._on_skipped_headers),
-            _row(_S.ANSWER, RequestBody, Session._swallow, _S.ANSWER),  # the rest of a request that was answered early
-            _row(_S.ANSWER, RequestTrailers, Session._swallow, _S.ANSWER),
-            _row(_S.ANSWER, ResponseBody, Session._on_answer_body, _S.ANSWER),
-            _row(_S.ANSWER, ResponseTrailers, Session._on_answer_trailers),
-            _row(_S.RELAY, RequestBody, Session._on_relayed_request_body, _S.RELAY),
-            _row(_S.RELAY, RequestTrailers, Session._pass_request_trailers, _S.RELAY),
-            _row(_S.RELAY, ResponseHeaders, Session._on_relayed_headers, _S.RELAY),
-            _row(_S.RELAY, ResponseBody, Session._on_relayed_body, _S.RELAY),
-            _row(_S.RELAY, ResponseTrailers, Session._on_relayed_trailers),
-            *(_row(_S.START, event, Session._on_skipped_headers) for event in _BODIES),
-            *(_row(state, Expired, Session._on_expired) for state in _RUNNING),
-            *(_row(state, Closed, Session._on_closed) for state in _RUNNING),
-            *(_row(_S.OVER, event, Session._swallow) for event in get_args(Event)),
-        ]
-    )
+    {pair: (getattr(Session, handler), leads_to) for pair, (handler, leads_to) in TABLE.items()}
 )
+"""The table with the handlers themselves in it."""
