@@ -22,6 +22,7 @@ from extproc.policy.channel import ChannelScan, open_channel
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Decision, Finding
 from extproc.policy.restoring import restoring
+from extproc.policy.second_opinion import TIER
 
 _TAIL_BYTES: Final = 4  # as many can end a frame
 _AS_ONE_TEXT: Final = 599  # a status that makes any dialect read the body as one text
@@ -55,6 +56,7 @@ class Answer:
         judge = _Judge(policy, _exchange(request, decision), decision_id, decision)
         self._tail = b""  # the end of what left
         self._inflater: Final = Inflater(encoding, policy.limits.response_bytes) if encoding else None
+        self._judge: Final = judge
         self._filter: Final = BodyFilter(self._decoder, judge, policy.limits.held_bytes)
         self._policy: Final = policy
         self._decision_id: Final = decision_id
@@ -84,6 +86,12 @@ class Answer:
         return self._filter.notes
 
     @property
+    def unsure(self) -> list[str]:
+        """One entry of the record's ``not_inspected`` for each text that nobody was asked about, though a rule was
+        not sure."""
+        return self._judge.unsure
+
+    @property
     def held_bytes_max(self) -> int:
         """The most bytes that ever waited for a decision."""
         return self._filter.held_bytes_max
@@ -97,9 +105,14 @@ class _Judge:
         self._exchange: Final = exchange
         self._decision_id: Final = decision_id
         self._masks: Final = decision.masks
+        self.unsure: Final[list[str]] = []  # of each text on which a request would have had a second opinion
 
     def open_channel(self, scope: str) -> ChannelScan | None:
-        return restoring(open_channel(self._policy, scope, self._exchange), scope, self._masks)
+        scan = open_channel(self._policy, scope, self._exchange, self._on_unsure)
+        return restoring(scan, scope, self._masks)
+
+    def _on_unsure(self, detector: str) -> None:
+        self.unsure.append(f"{TIER}:{detector}")
 
     def call(self, call: ToolCall) -> Decision:
         return engine.judge_call(self._policy, call, self._decision_id, self._masks, self._exchange)

@@ -32,6 +32,8 @@ from extproc.intake import take_in
 from extproc.messages import (
     Abort,
     Closed,
+    Consult,
+    Consulted,
     Continue,
     ContinueTrailers,
     Direction,
@@ -81,6 +83,9 @@ class Session:
         self._dialect: Dialect | None = None
         self._request: ChatRequest | None = None
         self._body = bytearray()
+        self._trailers = False  # the request ends with trailers
+        self._pending: engine.Pending | None = None
+        self._judged = False
         self._decision = Decision()  # on the request
         self._answer: Answer | None = None
         self._decided_at = self._started
@@ -113,7 +118,7 @@ class Session:
     @property
     def gathering(self) -> bool:
         """Whether the verdict on the request is still out."""
-        return self.state is State.GATHER
+        return self.state is State.GATHER or self.state is State.CONSULT
 
     @property
     def holds_answer(self) -> bool:
@@ -149,30 +154,53 @@ class Session:
     def _decide(self, last: Event | None) -> list[Reply]:
         """The whole request is here: read it, judge it, let it through or refuse it."""
         assert self._dialect is not None
-        policy, record, began = self._policy, self._record, self._now()
-        body = bytes(self._body)
-        self._body.clear()
-        record.request_bytes = len(body)
+        policy, record = self._policy, self._record
+        self._decided_at = self._now()  # so far, when it began
+        self._trailers = isinstance(last, RequestTrailers)
+        record.request_bytes = len(self._body)
+        limits = JsonLimits(depth=policy.limits.json_depth)
         try:
-            request = self._dialect.read_request(self._head, body, JsonLimits(depth=policy.limits.json_depth))
+            request = self._dialect.read_request(self._head, bytes(self._body), limits)
         except Malformed as why:
             return self._refuse(engine.malformed(policy, str(why), record.decision_id))
         if self._head.query not in _KNOWN_QUERIES:
             request = replace(request, not_inspected=(*request.not_inspected, "query"))
         self._request, record.model, record.stream = request, request.model, request.stream
-        decision = self._decision = engine.judge_request(policy, request, self._dialect, record.decision_id)
-        self._decided_at = self._now()
+        judged = engine.judge_request(policy, request, self._dialect, record.decision_id)
+        if isinstance(judged, Decision):
+            return self._decided(judged)
+        self._pending, self.state = judged, State.CONSULT
+        return [Consult(judged.questions)]
+
+    def _on_consulted(self, event: Event) -> list[Reply]:
+        assert isinstance(event, Consulted)
+        assert self._pending is not None
+        pending, self._pending = self._pending, None
+        return self._decided(engine.conclude(pending, event.opinions))
+
+    def _on_trailers_meanwhile(self, _event: Event) -> list[Reply]:
+        self._trailers = True
+        return []
+
+    def _decided(self, decision: Decision) -> list[Reply]:
+        """There is a verdict on the request: let it through or refuse it."""
+        assert self._request is not None
+        record, body = self._record, bytes(self._body)
+        self._decision, self._judged = decision, True
+        self._body.clear()
+        began, self._decided_at = self._decided_at, self._now()
         record.decide_s = self._decided_at - began
         record.findings += decision.findings
         record.inspected += decision.inspected
         record.not_inspected += decision.not_inspected
+        record.second_opinions += decision.second_opinions
         record.action, record.injection_score = decision.action, decision.injection_score
         if decision.denial is not None:
             return self._refuse(decision.denial)
         if decision.edits:
-            body = dump(apply(dict(request.document), decision.edits))
+            body = dump(apply(dict(self._request.document), decision.edits))
         self.state = State.AWAIT
-        if isinstance(last, RequestTrailers):
+        if self._trailers:
             return [Forward(_REQUEST, body), ContinueTrailers(_REQUEST)]
         return [Forward(_REQUEST, body, end=True)]
 
@@ -189,7 +217,8 @@ class Session:
         encoding = encoding_of(event.headers)
         if encoding and encoding not in ENCODINGS:
             return self._refuse(engine.unreadable_answer(policy, "the answer is compressed", record.decision_id))
-        request, decision, kind = self._request, self._decision, fields.get("content-type", "")
+        request, decision = self._request if self._judged else None, self._decision
+        kind = fields.get("content-type", "")
         self._answer = Answer(
             self._dialect, request, record.status, kind, encoding, policy, record.decision_id, decision
         )
@@ -200,7 +229,7 @@ class Session:
     def _answer_begins(self, event: ResponseHeaders) -> tuple[dict[str, str], Continue]:
         fields = dict(event.headers)
         self._record.status = status_of(fields)
-        spoken_for = coverage.header(self._policy, self._record, judged=self._request is not None, answers=True)
+        spoken_for = coverage.header(self._policy, self._record, judged=self._judged, answers=True)
         return fields, Continue(_RESPONSE, set_headers=((DECISION_HEADER, self._record.decision_id), spoken_for))
 
     def _on_answer_body(self, event: Event) -> list[Reply]:
@@ -313,7 +342,7 @@ class Session:
 
     def _refusal(self, denial: Denial) -> Refuse:
         late = None if self._answer is None else self._answer.cutoff(denial)
-        covered = coverage.header(self._policy, self._record, judged=self._request is not None, answers=False)
+        covered = coverage.header(self._policy, self._record, judged=self._judged, answers=False)
         if self._dialect is None:
             return refuse(denial, refusal_for(self._record.path, denial), late, covered)
         as_message = self._policy.refusal_style == "message" and denial.status < 500
@@ -325,11 +354,14 @@ class Session:
         self._finish(ended)
 
     def _finish(self, ended: str) -> None:
+        self._body.clear()
+        if self._pending is not None:  # it ends without them
+            self._record.not_inspected += self._pending.not_inspected
         if self._answer is not None:
             notes = self._answer.notes
             self._record.findings += notes.findings
             self._record.inspected += notes.inspected
-            self._record.not_inspected += notes.not_inspected
+            self._record.not_inspected += (*notes.not_inspected, *self._answer.unsure)
             self._record.held_bytes_max = self._answer.held_bytes_max
         acted = (finding.action for finding in self._record.findings if not finding.monitored)
         self._record.action = max(self._record.action, *acted, Action.ALLOW)

@@ -13,6 +13,7 @@ from typing import Final, get_args
 
 from extproc.messages import (
     Closed,
+    Consulted,
     Event,
     Expired,
     Misconfigured,
@@ -30,6 +31,7 @@ class State(enum.Enum):
 
     START = "nothing seen yet"
     GATHER = "gathering the request body"
+    CONSULT = "waiting for second opinions on the request"
     AWAIT = "request let through, no answer yet"
     ANSWER = "filtering the answer"
     RELAY = "passing both bodies unread"
@@ -51,12 +53,15 @@ _RUNNING: Final = tuple(state for state in State if state is not State.OVER)
 TABLE: Final[Mapping[tuple[State, type], tuple[str, frozenset[State]]]] = MappingProxyType(
     dict(
         [
-            _row(_S.START, RequestHeaders, "_on_request_headers", _S.GATHER, _S.AWAIT, _S.RELAY),
+            _row(_S.START, RequestHeaders, "_on_request_headers", _S.GATHER, _S.CONSULT, _S.AWAIT, _S.RELAY),
             _row(_S.START, ResponseHeaders, "_on_foreign_answer", _S.RELAY),
             _row(_S.START, Misconfigured, "_on_misconfigured"),
-            _row(_S.GATHER, RequestBody, "_on_request_body", _S.GATHER, _S.AWAIT),
-            _row(_S.GATHER, RequestTrailers, "_decide", _S.AWAIT),
+            _row(_S.GATHER, RequestBody, "_on_request_body", _S.GATHER, _S.CONSULT, _S.AWAIT),
+            _row(_S.GATHER, RequestTrailers, "_decide", _S.CONSULT, _S.AWAIT),
             _row(_S.GATHER, ResponseHeaders, "_on_answer", _S.ANSWER),  # before the verdict: an error
+            _row(_S.CONSULT, Consulted, "_on_consulted", _S.AWAIT),
+            _row(_S.CONSULT, RequestTrailers, "_on_trailers_meanwhile", _S.CONSULT),
+            _row(_S.CONSULT, ResponseHeaders, "_on_answer", _S.ANSWER),  # before the verdict, too
             _row(_S.AWAIT, RequestTrailers, "_pass_request_trailers", _S.AWAIT),
             _row(_S.AWAIT, ResponseHeaders, "_on_answer", _S.ANSWER),
             _row(_S.AWAIT, ResponseBody, "_on_skipped_headers"),
@@ -72,6 +77,7 @@ TABLE: Final[Mapping[tuple[State, type], tuple[str, frozenset[State]]]] = Mappin
             _row(_S.RELAY, ResponseTrailers, "_on_relayed_trailers"),
             *(_row(_S.START, event, "_on_skipped_headers") for event in _BODIES),
             *(_row(state, Expired, "_on_expired") for state in _RUNNING),
+            *(_row(state, Consulted, "_swallow", state) for state in _RUNNING if state is not _S.CONSULT),  # too late
             *(_row(state, Closed, "_on_closed") for state in _RUNNING),
             *(_row(_S.OVER, event, "_swallow") for event in get_args(Event)),
         ]

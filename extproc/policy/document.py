@@ -29,6 +29,7 @@ from pydantic_core import PydanticCustomError
 
 from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES, WHOLE_SCOPES
 from extproc.detectors import DETECTORS
+from extproc.policy.external import ExternalDetector, SecondOpinionDocument
 from extproc.policy.models import BadName, check_entry
 from extproc.policy.parameters import CALLED, CANNOT_BE_STRIPPED
 from extproc.policy.unseen import UnseenAction
@@ -116,6 +117,7 @@ ParameterName = Annotated[str, AfterValidator(_parameter)]
 Model = Annotated[str, AfterValidator(_model)]
 Number = Annotated[float, Field(ge=-1e15, le=1e15)]
 Owasp = Annotated[str, Field(pattern=_OWASP)]
+DetectorName = Annotated[str, Field(pattern=_ID)]
 ToolName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -282,6 +284,9 @@ class RuleDocument(_Strict):
         Literal["enforce", "monitor"] | None,
         Field(description="monitor: record, act on nothing; default: the policy's"),
     ] = None
+    second_opinion: Annotated[
+        SecondOpinionDocument | None, Field(description="whom to ask where the detector is not sure")
+    ] = None
 
     @field_validator("detector")
     @classmethod
@@ -314,6 +319,13 @@ class RuleDocument(_Strict):
         answers = [scope for scope in info.data.get("scope", ()) if scope in RESPONSE_SCOPES]
         if value == "mask" and answers:
             raise _wrong(f"mask hides a value from the upstream, so it is for requests and cannot read {answers[0]}")
+        return value
+
+    @field_validator("second_opinion")
+    @classmethod
+    def _unsure(cls, value: SecondOpinionDocument | None, info: ValidationInfo) -> SecondOpinionDocument | None:
+        if value is not None and info.data.get("detector", "prompt_injection") != "prompt_injection":
+            raise _wrong('only the detector "prompt_injection" is ever unsure: the others find or do not')
         return value
 
 
@@ -356,6 +368,9 @@ class SpecDocument(_Strict):
     not_inspected: NotInspectedDocument = NotInspectedDocument()
     tools: ToolsDocument = ToolsDocument()
     masking: MaskingDocument = MaskingDocument()
+    detectors: Annotated[
+        dict[DetectorName, ExternalDetector], Field(description="detectors outside of this process, by name")
+    ] = {}
     rules: Annotated[list[RuleDocument], Field(description="in order; the strictest finding decides")] = []
     refusal: RefusalDocument = RefusalDocument()
 
