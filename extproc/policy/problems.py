@@ -136,8 +136,8 @@ def _wrong_second_opinions(document: PolicyDocument) -> Iterator[Problem]:
     for index, rule in enumerate(spec.rules):
         asked = None if rule.second_opinion is None else rule.second_opinion.detector
         if asked is not None and asked not in spec.detectors:
-            where = ("spec", "rules", index, "second_opinion", "from")
-            yield Problem(where, f'spec.detectors has no "{asked}"{did_you_mean(asked, spec.detectors)}')
+            place_of = ("spec", "rules", index, "second_opinion", "from")
+            yield Problem(place_of, f'spec.detectors has no "{asked}"{did_you_mean(asked, spec.detectors)}')
     for name, detector in spec.detectors.items():
         if detector.timeout_s >= spec.limits.decide_s:
             where = ("spec", "detectors", name, "timeout_s")

@@ -1,4 +1,4 @@
-"""A moderation endpoint in OpenAI's form: ``POST {input: [text]}`` -> ``results[0].category_scores`` and ``flagged``."""
+"""A moderation endpoint in OpenAI's form: ``POST {input: [text]}`` -> ``results[0].category_scores``, ``flagged``."""
 
 from __future__ import annotations
 
@@ -55,7 +55,12 @@ def _score(answer: Any, categories: tuple[str, ...]) -> float:
             raise Unanswered("garbage")
         return float(flagged)
     scores = results[0].get("category_scores")
-    said = [scores.get(category) for category in categories] if isinstance(scores, dict) else [None]
-    if not all(isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 1 for score in said):
+    if not isinstance(scores, dict):
         raise Unanswered("garbage")
-    return float(max(said))
+    return max(_share(scores.get(category)) for category in categories)
+
+
+def _share(score: Any) -> float:
+    if not isinstance(score, int | float) or isinstance(score, bool) or not 0 <= score <= 1:
+        raise Unanswered("garbage")
+    return float(score)

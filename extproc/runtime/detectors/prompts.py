@@ -92,7 +92,8 @@ def prompt_of(document: ChatDetector) -> Prompt:
 
 def harmless(text: str) -> str:
     """A text whose control tokens are tokens no more: a space stands behind the first character of each."""
-    out, at = [], 0
+    out: list[str] = []
+    at = 0
     for match in _special_tokens().scan(text).matches:
         if match.start >= at:
             out += (text[at : match.start + 1], " ")

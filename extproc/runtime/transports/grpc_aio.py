@@ -6,6 +6,7 @@ What lives here: streams, their deadlines and their ends. What must not: anythin
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -215,20 +216,20 @@ class _Stream:
             self._silent = self._silent or message.observability_mode
             if self._is_heavy(message):
                 owes_verdict = message.HasField("request_body") or message.HasField("request_trailers")
-                replies = await self._aside(lambda: exchange.receive(message), timers, owes_verdict)
+                replies = await self._aside(functools.partial(exchange.receive, message), timers, owes_verdict)
             else:
                 replies = exchange.receive(message)
             timers.heard(exchange.owes_verdict)
             if replies and not self._replaced:
                 await self._say(replies)
-            if (asking := exchange.consult()) is not None:
+            if not self._replaced and (asking := exchange.consult()) is not None:
                 await self._consult(asking, timers)
 
     async def _consult(self, asking: Coroutine[Any, Any, tuple[Opinion, ...]], timers: Timers) -> None:
         """Have others asked, and go on with what they say. Messages wait meanwhile; deadlines and the end do not."""
         exchange, opinions = self._exchange, await asking
         if self._body_bytes > ASIDE_BYTES:
-            replies = await self._aside(lambda: exchange.consulted(opinions), timers, exchange.owes_verdict)
+            replies = await self._aside(functools.partial(exchange.consulted, opinions), timers, exchange.owes_verdict)
         else:
             replies = exchange.consulted(opinions)
         timers.heard(exchange.owes_verdict)
