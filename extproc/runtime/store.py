@@ -274,8 +274,18 @@ class _Reading:
             content = self._known.packs.get(pack.digest)
             self.found.packs[pack.digest] = content or _canonical(pack.source.data)
         packs = ",".join(f'"{name}":{self.found.packs[self._packs[name].digest]}' for name in sorted(self._packs))
-        content = f'{{"document":{_canonical(document.model_dump(mode="json"))},"packs":{{{packs}}}}}'
+        content = f'{{"document":{_canonical(_said(document))},"packs":{{{packs}}}}}'
         return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+def _said(document: PolicyDocument) -> Any:
+    """A document with its defaults. Sections that came later count only where they are used: revisions live on."""
+    said = document.model_dump(mode="json")
+    for place in (said["spec"], *said["spec"]["rules"]):
+        for name in ("detectors", "second_opinion"):
+            if not place.get(name, True):
+                del place[name]
+    return said
 
 
 def _read(path: Path) -> Source:
