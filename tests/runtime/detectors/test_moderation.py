@@ -1,0 +1,43 @@
+"""A moderation endpoint: a server from the standard library that answers in OpenAI's form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.second_opinions import LIKELY, UNLIKELY, unsure
+from tests.support.tier2 import http_server, through
+
+
+def moderation(asked: dict[str, Any], _headers: dict[str, str]) -> Any:
+    (text,) = asked["input"]
+    bad = "bomb" in text
+    scores = {"hate": 0.99, "violence": 0.8 if bad else 0.1, "jailbreak": 0}
+    return {"id": "m-1", "model": "text-moderation", "results": [{"flagged": bad, "category_scores": scores}]}
+
+
+def test_the_largest_score_of_the_categories_counts_and_no_other() -> None:
+    with http_server(moderation) as url:
+        section = {"kind": "moderation", "url": f"{url}/v1/moderations", "categories": ["violence", "jailbreak"]}
+        bad, good = through(unsure({**section, "timeout_s": 4}), f"{UNLIKELY} bomb", f"{LIKELY} cake")
+    assert (bad.status, bad.record.findings[0].score) == (403, 0.8)
+    assert (good.status, good.record.second_opinions) == (0, ["guard:cleared"])
+
+
+def test_without_categories_it_is_what_is_flagged() -> None:
+    with http_server(moderation) as url:
+        section = {"kind": "moderation", "url": f"{url}/v1/moderations", "timeout_s": 4}
+        bad, good = through(unsure(section), f"{UNLIKELY} bomb", f"{LIKELY} cake")
+    assert (bad.status, good.status) == (403, 0)
+
+
+def test_the_model_is_sent_if_one_is_named() -> None:
+    seen: list[Any] = []
+
+    def answer(asked: dict[str, Any], headers: dict[str, str]) -> Any:
+        seen.append(asked)
+        return moderation(asked, headers)
+
+    with http_server(answer) as url:
+        for model in ({}, {"model": "omni"}):
+            through(unsure({"kind": "moderation", "url": url, "timeout_s": 4, **model}), UNLIKELY)
+    assert seen == [{"input": [UNLIKELY]}, {"input": [UNLIKELY], "model": "omni"}]
