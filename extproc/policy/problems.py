@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import UnionType
-from typing import Any, Final, cast, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -196,9 +196,9 @@ def _fields_at(where: JsonPath) -> Mapping[str, Any]:
     for step in where:
         if get_origin(model) is dict:
             model = get_args(get_args(model)[1])[0]
-        elif get_origin(model) is UnionType:  # of the kinds of external detectors
-            return {name: field for kind in get_args(model) for name, field in kind.model_fields.items()}
         elif isinstance(step, str):
             annotation = model.model_fields[step].annotation
             model = get_args(annotation)[0] if get_origin(annotation) is list else annotation
-    return cast("Mapping[str, Any]", model.model_fields)
+    several = get_args(model) if get_origin(model) is UnionType else (model,)  # kinds, or one that may be absent
+    models = [each for each in several if each is not NoneType]
+    return {field.alias or name: field for each in models for name, field in each.model_fields.items()}

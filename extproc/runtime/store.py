@@ -281,10 +281,10 @@ class _Reading:
 def _said(document: PolicyDocument) -> Any:
     """A document with its defaults. Sections that came later count only where they are used: revisions live on."""
     said = document.model_dump(mode="json")
-    for place in (said["spec"], *said["spec"]["rules"]):
+    for section in (said["spec"], *said["spec"]["rules"]):
         for name in ("detectors", "second_opinion"):
-            if not place.get(name, True):
-                del place[name]
+            if not section.get(name, True):
+                del section[name]
     return said
 
 
