@@ -22,7 +22,7 @@ def _post(gate: Gateway, text: str, mode: int = 0) -> httpx.Response:
 
 
 def _policy(url: str, **fields: object) -> str:
-    section = {"kind": "moderation", "timeout_s": 3, "cache": 0, "url": f"{url}/v1/moderations", **fields}
+    section = {"kind": "moderation", "timeout_s": 30, "cache": 0, "url": f"{url}/v1/moderations", **fields}
     return yaml.safe_dump(document(section, "deny", [0, 1]))
 
 

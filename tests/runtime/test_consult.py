@@ -125,7 +125,7 @@ def test_waiting_for_a_turn_counts_towards_the_deadline() -> None:
         asking, _ = consultant(client)
         opinions = await asking.ask(section(concurrency=1, timeout_s=0.05), questions("a", "b"))
         assert [opinion.skipped for opinion in opinions] == ["timeout", "timeout"]
-        assert client.asked == ["a"]
+        assert client.most == 1
 
     run(test())
 

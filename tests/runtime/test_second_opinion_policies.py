@@ -57,7 +57,7 @@ def test_a_policy_names_whom_its_rules_ask(folder: Path) -> None:
             {**CHAT, "prompt": "Bad? {text}", "safe": ["OK"], "unsafe": ["ok"]},
             "spec.detectors.guard: a word means safe or unsafe, once",
         ),
-        ({**CHAT, "timeout_s": 5}, "spec.detectors.guard.timeout_s: must be less than limits.decide_s, which is 5"),
+        ({**CHAT, "timeout_s": 60}, "spec.detectors.guard.timeout_s: must be less than limits.decide_s, which is 60"),
         ({**CHAT, "threshold": 2}, "spec.detectors.guard.threshold: must be less than or equal to 1"),
         ({**CHAT, "api_key_env": "NO_SUCH_KEY_9"}, "spec.detectors.guard.api_key_env: the environment has no NO_SUCH"),
         ({"kind": "grpc", "address": "host"}, 'spec.detectors.guard.address: "host:port" or "unix:///path"'),

@@ -50,7 +50,14 @@ def document(
         "second_opinion": {"from": "guard", "band": band, "on_timeout": on_timeout},
         **spec.pop("rule", {}),
     }
-    spec = {"models": {"allow": [MODEL]}, "detectors": {"guard": dict(guard)}, "rules": [rule], **spec}
+    patient = {"decide_s": 60}  # so that no test depends on how busy the machine is
+    spec = {
+        "models": {"allow": [MODEL]},
+        "limits": patient,
+        "detectors": {"guard": dict(guard)},
+        "rules": [rule],
+        **spec,
+    }
     return {"apiVersion": "sluicegate.dev/v1", "kind": "Policy", "metadata": {"name": "test"}, "spec": spec}
 
 

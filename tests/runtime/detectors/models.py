@@ -13,8 +13,19 @@ import pytest
 WORDS: Final = {"[UNK]": 0.0, "[CLS]": 0.0, "[SEP]": 0.0, "evil": 4.0, "fine": -4.0}
 
 
-def write_model(folder: Path, *, weight: float = 0.0, classes: int = 2, **fields: Any) -> dict[str, Any]:
-    """Write model.onnx, tokenizer.json and config.json; return the detector's section. ``weight`` is [UNK]'s logit."""
+def write_model(
+    folder: Path,
+    *,
+    weight: float = 0.0,
+    classes: int = 2,
+    reads: str = "input_ids",
+    unknown: tuple[str, ...] = (),
+    **fields: Any,
+) -> dict[str, Any]:
+    """Write model.onnx, tokenizer.json and config.json; return the detector's section. ``weight`` is [UNK]'s logit.
+
+    ``reads`` names the model's input, and ``unknown`` are words that the tokenizer has and the model does not.
+    """
     onnx = pytest.importorskip("onnx", reason="needs onnx")
     tokenizers = pytest.importorskip("tokenizers", reason="needs the [onnx] extra")
     pytest.importorskip("onnxruntime", reason="needs the [onnx] extra")
@@ -27,11 +38,11 @@ def write_model(folder: Path, *, weight: float = 0.0, classes: int = 2, **fields
     axes = onnx.numpy_helper.from_array(np.asarray([1], dtype=np.int64), "axes")
     graph = helper.make_graph(
         [
-            helper.make_node("Gather", ["table", "input_ids"], ["each"]),
+            helper.make_node("Gather", ["table", reads], ["each"]),
             helper.make_node("ReduceSum", ["each", "axes"], ["logits"], keepdims=0),
         ],
         "words",
-        [helper.make_tensor_value_info("input_ids", int64, [1, None])],
+        [helper.make_tensor_value_info(reads, int64, [1, None])],
         [helper.make_tensor_value_info("logits", float32, [1, classes])],
         [table, axes],
     )
@@ -39,10 +50,10 @@ def write_model(folder: Path, *, weight: float = 0.0, classes: int = 2, **fields
     onnx.checker.check_model(model)
     onnx.save(model, folder / "model.onnx")
     tokenizer = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="[UNK]")
+        tokenizers.models.WordLevel({word: at for at, word in enumerate((*WORDS, *unknown))}, unk_token="[UNK]")
     )
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text('{"id2label": {"0": "BENIGN", "1": "INJECTION"}}', encoding="utf-8")
     files = {"model": str(folder / "model.onnx"), "tokenizer": str(folder / "tokenizer.json")}
-    return {"kind": "onnx", **files, "timeout_s": 4, **fields}
+    return {"kind": "onnx", **files, "timeout_s": 30, **fields}

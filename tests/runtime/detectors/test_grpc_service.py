@@ -36,7 +36,7 @@ def test_what_the_service_says_is_the_verdict(tmp_path: Path, over: str) -> None
     async def test() -> None:
         address = "127.0.0.1:0" if over == "tcp" else f"unix://{tmp_path}/s"
         async with grpc_service(service.scan, address) as bound:
-            policy = unsure({"kind": "grpc", "address": bound, "timeout_s": 4})
+            policy = unsure({"kind": "grpc", "address": bound, "timeout_s": 30})
             bad, good = await passages(policy, f"{UNLIKELY} bomb", f"{LIKELY} cake")
         assert (bad.status, bad.record.findings[0].score) == (403, 0.95)
         assert (good.status, good.record.second_opinions) == (0, ["guard:cleared"])
@@ -46,7 +46,7 @@ def test_what_the_service_says_is_the_verdict(tmp_path: Path, over: str) -> None
 
 
 def test_a_service_that_comes_back_is_asked_again(tmp_path: Path) -> None:
-    service, section = Service(), {"kind": "grpc", "address": f"unix://{tmp_path}/s", "timeout_s": 4}
+    service, section = Service(), {"kind": "grpc", "address": f"unix://{tmp_path}/s", "timeout_s": 30}
 
     async def test() -> None:
         (away,) = await passages(unsure(section), UNLIKELY)
@@ -68,7 +68,7 @@ def test_both_sides_may_show_certificates(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with grpc_service(service.scan, credentials=credentials) as bound:
-            section = {"kind": "grpc", "address": bound, "timeout_s": 4}
+            section = {"kind": "grpc", "address": bound, "timeout_s": 30}
             (known,) = await passages(unsure({**section, **{name: name for name in files}}, folder=tmp_path), UNLIKELY)
             (unknown,) = await passages(unsure({**section, "tls_ca": "tls_ca"}, folder=tmp_path), UNLIKELY)
         assert known.record.second_opinions == ["guard:cleared"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.support.second_opinions import LIKELY, UNLIKELY, unsure
 from tests.support.tier2 import http_server, through
 
@@ -18,16 +20,27 @@ def moderation(asked: dict[str, Any], _headers: dict[str, str]) -> Any:
 def test_the_largest_score_of_the_categories_counts_and_no_other() -> None:
     with http_server(moderation) as url:
         section = {"kind": "moderation", "url": f"{url}/v1/moderations", "categories": ["violence", "jailbreak"]}
-        bad, good = through(unsure({**section, "timeout_s": 4}), f"{UNLIKELY} bomb", f"{LIKELY} cake")
+        bad, good = through(unsure({**section, "timeout_s": 30}), f"{UNLIKELY} bomb", f"{LIKELY} cake")
     assert (bad.status, bad.record.findings[0].score) == (403, 0.8)
     assert (good.status, good.record.second_opinions) == (0, ["guard:cleared"])
 
 
 def test_without_categories_it_is_what_is_flagged() -> None:
     with http_server(moderation) as url:
-        section = {"kind": "moderation", "url": f"{url}/v1/moderations", "timeout_s": 4}
+        section = {"kind": "moderation", "url": f"{url}/v1/moderations", "timeout_s": 30}
         bad, good = through(unsure(section), f"{UNLIKELY} bomb", f"{LIKELY} cake")
     assert (bad.status, good.status) == (403, 0)
+
+
+@pytest.mark.parametrize(
+    ("result", "categories"),
+    [({"flagged": "no"}, []), ({}, []), ({"flagged": False}, ["hate"]), ({"category_scores": [0.1]}, ["hate"])],
+)
+def test_a_result_that_does_not_say_is_no_answer(result: dict[str, Any], categories: list[str]) -> None:
+    with http_server(lambda _asked, _headers: {"results": [result]}) as url:
+        section = {"kind": "moderation", "url": url, "timeout_s": 30, "categories": categories}
+        (passage,) = through(unsure(section, "deny"), LIKELY)
+    assert passage.record.second_opinions == ["guard:skipped:garbage"]
 
 
 def test_the_model_is_sent_if_one_is_named() -> None:
@@ -39,5 +52,5 @@ def test_the_model_is_sent_if_one_is_named() -> None:
 
     with http_server(answer) as url:
         for model in ({}, {"model": "omni"}):
-            through(unsure({"kind": "moderation", "url": url, "timeout_s": 4, **model}), UNLIKELY)
+            through(unsure({"kind": "moderation", "url": url, "timeout_s": 30, **model}), UNLIKELY)
     assert seen == [{"input": [UNLIKELY]}, {"input": [UNLIKELY], "model": "omni"}]

@@ -127,6 +127,14 @@ class TestWhatCannotWork:
     def test_an_index_that_no_class_has(self, tmp_path: Path) -> None:
         assert self.started(section(tmp_path, label=7)).field == "label"
 
+    def test_an_input_that_is_not_known(self, tmp_path: Path) -> None:
+        document = OnnxDetector.model_validate(write_model(tmp_path, reads="pixels"))
+        assert "pixels" in str(self.started(document))
+
+    def test_a_tokenizer_of_another_model(self, tmp_path: Path) -> None:
+        document = OnnxDetector.model_validate(write_model(tmp_path, unknown=("text",)))
+        assert "does not work with this tokenizer" in str(self.started(document))
+
     def started(self, document: OnnxDetector) -> DetectorError:
         errors: list[DetectorError] = []
 

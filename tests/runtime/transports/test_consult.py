@@ -141,7 +141,7 @@ def test_a_client_that_leaves_meanwhile_is_recorded() -> None:
             await silence(reader, writer)
 
         async with tcp_server(talk) as address:
-            policy = unsure({**CHAT, "url": f"http://{address}/", "timeout_s": 4})
+            policy = unsure({**CHAT, "url": f"http://{address}/", "timeout_s": 30})
             gate = Gate(policy, metrics=Metrics(), audit=records.put_nowait)
             async with serving(gate) as (_, bound), connected(bound) as channel:  # type: ignore[arg-type]
                 stream = open_stream(channel)
@@ -159,7 +159,7 @@ def test_a_recording_has_the_answers_and_replays_to_the_byte(tmp_path: Path) -> 
     async def test() -> None:
         recorder = Recorder(tmp_path, ())
         async with tcp_server(saying(ok(guard_says("unsafe\nS1")))) as address:
-            policy = unsure({**CHAT, "url": f"http://{address}/", "timeout_s": 4})
+            policy = unsure({**CHAT, "url": f"http://{address}/", "timeout_s": 30})
             (passage,) = await passages(policy, LIKELY, recorder=recorder)
         recorder.close()
         recording = _recorded(tmp_path)
@@ -180,7 +180,7 @@ def test_a_recording_says_why_there_was_no_answer(tmp_path: Path) -> None:
     async def test() -> None:
         recorder = Recorder(tmp_path, ())
         async with tcp_server(saying(ok(b"[]"))) as address:
-            policy = unsure({**CHAT, "url": f"http://{address}/", "timeout_s": 4}, "allow")
+            policy = unsure({**CHAT, "url": f"http://{address}/", "timeout_s": 30}, "allow")
             await passages(policy, LIKELY, recorder=recorder)
         recorder.close()
         recording = _recorded(tmp_path)
