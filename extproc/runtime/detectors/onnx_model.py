@@ -112,6 +112,7 @@ class _Model:
             self._tokenizer: Final[Any] = Tokenizer.from_file(document.tokenizer)
         except Exception:
             raise DetectorError("tokenizer", "cannot be loaded as a tokenizer.json") from None
+        self._tokenizer.encode_special_tokens = True  # "[SEP]" in a text is four letters and two brackets
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(document.max_tokens, stride=document.max_tokens // 4)
         assert isinstance(document.label, int)

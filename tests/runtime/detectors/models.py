@@ -52,7 +52,11 @@ def write_model(
     tokenizer = tokenizers.Tokenizer(
         tokenizers.models.WordLevel({word: at for at, word in enumerate((*WORDS, *unknown))}, unk_token="[UNK]")
     )
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(["[CLS]", "[SEP]"])
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        "[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text('{"id2label": {"0": "BENIGN", "1": "INJECTION"}}', encoding="utf-8")
     files = {"model": str(folder / "model.onnx"), "tokenizer": str(folder / "tokenizer.json")}
