@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -94,7 +95,9 @@ def _coverage(edits: pb.HeaderMutation) -> str:
 
 
 @contextlib.contextmanager
-def http_server(answer: Callable[[dict[str, Any], dict[str, str]], Any]) -> Iterator[str]:
+def http_server(
+    answer: Callable[[dict[str, Any], dict[str, str]], Any], tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """A server from the standard library; ``answer`` makes a document of what was posted and its headers."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -111,10 +114,12 @@ def http_server(answer: Callable[[dict[str, Any], dict[str, str]], Any]) -> Iter
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+            yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join()

@@ -9,7 +9,6 @@ by ``http.client``, as from a file. There are no redirects and no proxies.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import http.client
 import io
 import json
@@ -74,9 +73,7 @@ class Endpoint:
                     raise Unanswered("garbage")
             return bytes(raw)
         finally:
-            writer.close()
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                writer.transport.abort()
+            writer.transport.abort()  # answered, or given up
 
 
 class _Whole:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.second_opinions import LIKELY, UNLIKELY, unsure
 from tests.support.tier2 import http_server, through
 
@@ -41,6 +44,23 @@ def test_a_result_that_does_not_say_is_no_answer(result: dict[str, Any], categor
         section = {"kind": "moderation", "url": url, "timeout_s": 30, "categories": categories}
         (passage,) = through(unsure(section, "deny"), LIKELY)
     assert passage.record.second_opinions == ["guard:skipped:garbage"]
+
+
+@pytest.mark.parametrize(("trusted", "said"), [(True, "guard:cleared"), (False, "guard:skipped:unreachable")])
+def test_https_asks_only_whom_the_authorities_vouch_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool, said: str
+) -> None:
+    authority = Authority("inside")
+    theirs = authority.issue("moderation")
+    for name, content in (("cert", theirs.certificate), ("key", theirs.key)):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "ca").write_bytes(authority.certificate if trusted else Authority("another").certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca"))
+    with http_server(moderation, context) as url:
+        (passage,) = through(unsure({"kind": "moderation", "url": url, "timeout_s": 30}), LIKELY)
+    assert passage.record.second_opinions == [said]
 
 
 def test_the_model_is_sent_if_one_is_named() -> None:
