@@ -55,6 +55,7 @@ class Decision:
     inspected: tuple[str, ...] = ()
     not_inspected: tuple[str, ...] = ()
     injection_score: float = 0.0
+    second_opinions: tuple[str, ...] = ()
     masks: Mapping[str, str] = field(default_factory=dict, repr=False)
     marks: Marks | None = None
 
@@ -80,6 +81,7 @@ class DecisionRecord:
     inspected: list[str] = field(default_factory=list)  # the scope of each text and call that a rule read
     not_inspected: list[str] = field(default_factory=list)  # what none did, one entry each
     injection_score: float = 0.0
+    second_opinions: list[str] = field(default_factory=list)  # what came of each text that was uncertain: guard:cleared
     request_bytes: int = 0
     response_bytes: int = 0
     held_bytes_max: int = 0

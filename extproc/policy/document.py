@@ -27,10 +27,11 @@ from pydantic import (
 
 from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES, WHOLE_SCOPES
 from extproc.detectors import DETECTORS
+from extproc.policy.external import ExternalDetector, SecondOpinionDocument
 from extproc.policy.marks import SCOPES as SPOTLIT_SCOPES
 from extproc.policy.models import BadName, check_entry
 from extproc.policy.parameters import CALLED, CANNOT_BE_STRIPPED
-from extproc.policy.section import STRICT, SpotlightingDocument
+from extproc.policy.section import STRICT, MaskingDocument, SpotlightingDocument
 from extproc.policy.section import wrong as _wrong
 from extproc.policy.unseen import UnseenAction
 
@@ -113,7 +114,7 @@ ParameterName = Annotated[str, AfterValidator(_parameter)]
 Model = Annotated[str, AfterValidator(_model)]
 Number = Annotated[float, Field(ge=-1e15, le=1e15)]
 Owasp = Annotated[str, Field(pattern=_OWASP)]
-ToolName = Annotated[str, Field(min_length=1, max_length=256)]
+DetectorName = Annotated[str, Field(pattern=_ID)]
 
 
 class _Strict(BaseModel):
@@ -249,14 +250,6 @@ class ToolsDocument(_Strict):
     allow: Annotated[list[ToolDocument], Field(description="the tools that may be used")] = []
 
 
-class MaskingDocument(_Strict):
-    """Where the values that rules mask are put back, besides the text of the answer."""
-
-    restore_in_tools: Annotated[
-        list[ToolName], Field(description="tools whose arguments get the values back: exact names or globs")
-    ] = []
-
-
 class RuleDocument(_Strict):
     """A detector, where it reads, and what a finding leads to."""
 
@@ -279,6 +272,9 @@ class RuleDocument(_Strict):
     mode: Annotated[
         Literal["enforce", "monitor"] | None,
         Field(description="monitor: record, act on nothing; default: the policy's"),
+    ] = None
+    second_opinion: Annotated[
+        SecondOpinionDocument | None, Field(description="whom to ask where the detector is not sure")
     ] = None
 
     @field_validator("detector")
@@ -318,6 +314,13 @@ class RuleDocument(_Strict):
         if value == "spotlight" and vouched:
             known = ", ".join(SPOTLIT_SCOPES)
             raise _wrong(f"spotlight is for text that nobody vouches for ({known}) and cannot read {vouched[0]}")
+        return value
+
+    @field_validator("second_opinion")
+    @classmethod
+    def _unsure(cls, value: SecondOpinionDocument | None, info: ValidationInfo) -> SecondOpinionDocument | None:
+        if value is not None and info.data.get("detector", "prompt_injection") != "prompt_injection":
+            raise _wrong('only the detector "prompt_injection" is ever unsure: the others find or do not')
         return value
 
 
@@ -361,6 +364,9 @@ class SpecDocument(_Strict):
     tools: ToolsDocument = ToolsDocument()
     masking: MaskingDocument = MaskingDocument()
     spotlighting: SpotlightingDocument = SpotlightingDocument()
+    detectors: Annotated[
+        dict[DetectorName, ExternalDetector], Field(description="detectors outside of this process, by name")
+    ] = {}
     rules: Annotated[list[RuleDocument], Field(description="in order; the strictest finding decides")] = []
     refusal: RefusalDocument = RefusalDocument()
 

@@ -14,6 +14,7 @@ from extproc.policy.marks import MARKER
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 """No unknown fields, no guessing of types, no changes after."""
+ToolName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 def wrong(message: str) -> PydanticCustomError:
@@ -42,3 +43,13 @@ class SpotlightingDocument(BaseModel):
         if self.note and self.method != "encode" and MARKER not in self.note:
             raise wrong(f"the note must say what the mark is: {MARKER} stands for it")
         return self
+
+
+class MaskingDocument(BaseModel):
+    """Where the values that rules mask are put back, besides the text of the answer."""
+
+    model_config = STRICT
+
+    restore_in_tools: Annotated[
+        list[ToolName], Field(description="tools whose arguments get the values back: exact names or globs")
+    ] = []

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -21,8 +21,10 @@ from extproc.detectors.base import Detector
 from extproc.detectors.pack import PackError
 from extproc.policy.compiler import CompiledPolicy, compile_policy
 from extproc.policy.document import PolicyDocument, RuleDocument
+from extproc.policy.external import ExternalDetector
 from extproc.policy.problems import Problem, inspect, place, valid_rules, warnings
 from extproc.runtime.assets import asset
+from extproc.runtime.detectors import DetectorError, prepared
 from extproc.runtime.values import Named, patterns_of, resolve
 from extproc.runtime.yaml_source import BadYaml, Source, read_yaml
 
@@ -175,6 +177,7 @@ class _Reading:
         if document is None or problems:
             raise PolicyErrors(sorted(problems, key=lambda problem: (problem.file != str(self._path), problem.line)))
         policy = compile_policy(document, detectors, self._revision(document))
+        policy = replace(policy, external=self._external(policy))
         notes = tuple(_placed(self._path, source, problem) for problem in warnings(document))
         overlooked = tuple(dict.fromkeys(self._overlooked))
         return LoadedPolicy(policy, document, notes + overlooked, overlooked)
@@ -199,7 +202,34 @@ class _Reading:
                     raise self._wrong(index, error) from None
                 raise PolicyErrors([_placed(pack.path, pack.source, Problem(error.where, error.message))]) from None
         self.found.detectors[key] = built
+        if rule.second_opinion is not None:
+            self._check_band(index, built, rule.second_opinion.band)
         return built
+
+    def _check_band(self, index: int, detector: Detector, band: Sequence[float]) -> None:
+        """Below its band a rule must pass by itself, and above it must find."""
+        threshold = getattr(detector, "threshold", None)
+        if threshold is not None and not band[0] <= threshold <= band[1]:
+            where = ("second_opinion", "band")
+            raise self._wrong(index, PackError(where, f"must hold the detector's own threshold, {threshold:g}"))
+
+    def _external(self, policy: CompiledPolicy) -> Mapping[str, ExternalDetector]:
+        """The external detectors that rules ask, with the files that they name.
+
+        Raises:
+            PolicyErrors: one of them cannot work here.
+        """
+        problems: list[PolicyProblem] = []
+        found: dict[str, ExternalDetector] = {}
+        for name, document in policy.external.items():
+            try:
+                found[name] = prepared(document, self._path.parent, self._environ)
+            except DetectorError as error:
+                where = ("spec", "detectors", name, error.field)
+                problems.append(_placed(self._path, self._source, Problem(where, str(error))))
+        if problems:
+            raise PolicyErrors(problems)
+        return found
 
     def _options(self, index: int, rule: RuleDocument) -> tuple[Mapping[str, Any], str]:
         """The options to build from, and what tells their values from others."""
@@ -244,8 +274,18 @@ class _Reading:
             content = self._known.packs.get(pack.digest)
             self.found.packs[pack.digest] = content or _canonical(pack.source.data)
         packs = ",".join(f'"{name}":{self.found.packs[self._packs[name].digest]}' for name in sorted(self._packs))
-        content = f'{{"document":{_canonical(document.model_dump(mode="json"))},"packs":{{{packs}}}}}'
+        content = f'{{"document":{_canonical(_said(document))},"packs":{{{packs}}}}}'
         return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+def _said(document: PolicyDocument) -> Any:
+    """A document with its defaults. Sections that came later count only where they are used: revisions live on."""
+    said = document.model_dump(mode="json")
+    for section in (said["spec"], *said["spec"]["rules"]):
+        for name in ("detectors", "second_opinion"):
+            if not section.get(name, True):
+                del section[name]
+    return said
 
 
 def _read(path: Path) -> Source:

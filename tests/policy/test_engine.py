@@ -8,7 +8,7 @@ import pytest
 
 from extproc.chat import REMOVED, ChatRequest, Edit, Json, Text, ToolCall, ToolDefinition
 from extproc.dialects.base import Dialect
-from extproc.policy import engine
+from extproc.policy import denials, engine
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision
 from tests.policy.fakes import WordDetector, policy, rule
@@ -325,11 +325,11 @@ def test_each_refusal_has_its_status_and_code() -> None:
     compiled = policy()
     denials = [
         engine.unknown_endpoint(compiled, "POST", "/api/pull", "d1"),
-        engine.malformed(compiled, "duplicate key", "d1"),
-        engine.too_large(compiled, "d1"),
-        engine.failure(compiled, "KeyError: hunter2", "d1"),
-        engine.unreadable_answer(compiled, "it is compressed", "d1"),
-        engine.misconfigured(compiled, "set the body modes", "d1"),
+        denials.malformed(compiled, "duplicate key", "d1"),
+        denials.too_large(compiled, "d1"),
+        denials.failure(compiled, "KeyError: hunter2", "d1"),
+        denials.unreadable_answer(compiled, "it is compressed", "d1"),
+        denials.misconfigured(compiled, "set the body modes", "d1"),
     ]
 
     assert [(denial.status, denial.code, denial.message) for denial in denials] == [
