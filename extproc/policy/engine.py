@@ -20,6 +20,7 @@ from extproc.dialects.base import Dialect
 from extproc.messages import Opinion, Question
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision, Finding
+from extproc.policy.denials import failure
 from extproc.policy.marks import Marks, marks_for
 from extproc.policy.masking import NO_MASKS, Masks, restored_arguments
 from extproc.policy.parameters import Ruled, judge_parameters

@@ -323,7 +323,7 @@ def test_there_is_no_judging_in_a_scope_that_does_not_exist() -> None:
 
 def test_each_refusal_has_its_status_and_code() -> None:
     compiled = policy()
-    denials = [
+    refused = [
         engine.unknown_endpoint(compiled, "POST", "/api/pull", "d1"),
         denials.malformed(compiled, "duplicate key", "d1"),
         denials.too_large(compiled, "d1"),
@@ -332,7 +332,7 @@ def test_each_refusal_has_its_status_and_code() -> None:
         denials.misconfigured(compiled, "set the body modes", "d1"),
     ]
 
-    assert [(denial.status, denial.code, denial.message) for denial in denials] == [
+    assert [(denial.status, denial.code, denial.message) for denial in refused] == [
         (403, "endpoint_not_allowed", "POST /api/pull is not allowed here"),
         (400, "invalid_request", "duplicate key"),
         (413, "request_too_large", "the request is larger than 2097152 bytes"),
