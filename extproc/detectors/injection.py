@@ -87,7 +87,8 @@ class InjectionDetector:
         self._rulebook: Final = rulebook
         self._vocabulary: Final = vocabulary
         self._model: Final = model
-        self._spelling: Final = Spelling(vocabulary.words, () if model is None else model.concepts)
+        known = rulebook.codes if model is None else [*rulebook.codes, *model.concepts]
+        self._spelling: Final = Spelling(vocabulary.words, known)
         words = set(rulebook.unspaced)
         if model is not None:
             words.update(model.concepts.unspaced)
