@@ -33,7 +33,7 @@ COMPILER: Final = 1
 MODEL: Final = "model"
 """The rule id of a match that no rule of the pack makes, but the model."""
 
-_SLICE: Final = 384  # tokens judged together
+_SLICE: Final = 768  # tokens judged together
 _OVERLAP: Final = 128  # of slices: a match is no longer, so no slice's end cuts one
 
 
