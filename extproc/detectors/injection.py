@@ -28,7 +28,7 @@ from extproc.detectors.spelling import Spelling
 from extproc.detectors.views import View, Vocabulary, other_views, way_back
 from extproc.detectors.words import Unspaced, tokens_of
 
-COMPILER: Final = 1
+COMPILER: Final = 2
 """To be raised when the same phrases compile to something else."""
 MODEL: Final = "model"
 """The rule id of a match that no rule of the pack makes, but the model."""
