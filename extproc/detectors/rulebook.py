@@ -17,12 +17,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from extproc.detectors.phrases import BREAK, OTHER, UNKNOWN_MARK, Atoms, Part, fits
+from extproc.detectors.phrases import BEGINNING, BREAK, OTHER, UNKNOWN_MARK, Atoms, Part, fits
 from extproc.detectors.words import BREAKS, LINE, is_unspaced
 
 _FIRST_CODE: Final = 0x3400  # letters, so that one short expression tells codes of words from marks
 _KNOWN_MAX: Final = 8192  # remembered words; a sender may use any number of them
-_PREFIX_MIN: Final = 2
 _MARKS: Final = re.compile(rf"(?:[^\w{BREAK}]|_)+")
 
 # Words that most texts have.
@@ -44,7 +43,7 @@ class Codes(dict[str, str]):
         self.update(dict.fromkeys(BREAKS, BREAK))
         self[LINE] = LINE
         self._prefixes: Final = prefixes
-        self._openings: Final = frozenset(prefix[:_PREFIX_MIN] for prefix in prefixes)
+        self._openings: Final = frozenset(prefix[:BEGINNING] for prefix in prefixes)
         self._longest: Final = max(map(len, prefixes), default=0)
         self._named: Final = dict(self)
 
@@ -57,8 +56,8 @@ class Codes(dict[str, str]):
         return code
 
     def _look_up(self, token: str) -> str:
-        if token[:_PREFIX_MIN] in self._openings:
-            for length in range(min(len(token), self._longest), _PREFIX_MIN - 1, -1):
+        if token[:BEGINNING] in self._openings:
+            for length in range(min(len(token), self._longest), BEGINNING - 1, -1):
                 prefix = token[:length]
                 if prefix in self._prefixes and fits(token, prefix + "*"):
                     return self._prefixes[prefix]
