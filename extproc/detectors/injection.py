@@ -87,7 +87,7 @@ class InjectionDetector:
         self._rulebook: Final = rulebook
         self._vocabulary: Final = vocabulary
         self._model: Final = model
-        self._spelling: Final = Spelling(vocabulary.signs, rulebook.codes)
+        self._spelling: Final = Spelling(vocabulary.words, () if model is None else model.concepts)
         words = set(rulebook.unspaced)
         if model is not None:
             words.update(model.concepts.unspaced)
@@ -180,7 +180,7 @@ def build(pack: Mapping[str, Any], options: Mapping[str, Any]) -> InjectionDetec
         if name in rules:
             raise rule.error("id", "is the id of another rule too")
         rules[name] = _rule(rule, lists)
-    vocabulary = Vocabulary(fields.strings("vocabulary"))
+    vocabulary = Vocabulary(fields.strings("vocabulary"), () if model is None else model.words)
     fields.value("threshold")
     fields.close()
     rulebook = Rulebook([pair for pairs in rules.values() for pair in pairs])

@@ -44,6 +44,7 @@ class LinearModel:
 
     ``rule_weight``: what a nat of a rule's evidence counts beside the sum; ``window_penalty``: what is taken off the
     sum of a window, of which a long text has many. ``calibration`` is of both together, ``threshold`` a probability.
+    ``words`` are those that attacks are made of, in full, by which disguises and misspellings are seen through.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class LinearModel:
         window_penalty: float,
         calibration: Calibration,
         threshold: float,
+        words: Sequence[str] = (),
     ) -> None:
         self._weights: Final = weights
         self._known: Final[AbstractSet[Feature]] = weights.keys()
@@ -65,6 +67,7 @@ class LinearModel:
         self.rule_weight: Final = rule_weight
         self.calibration: Final = calibration
         self.threshold: Final = threshold
+        self.words: Final = tuple(words)
 
     def score(self, words: Sequence[str]) -> tuple[float, int, int]:
         """The highest sum of a text's words, without marks, or of a window of them, and which words those are."""
@@ -119,6 +122,7 @@ def read_model(fields: Fields) -> LinearModel:
         window_penalty=fields.number("window_penalty"),
         calibration=line,
         threshold=fields.number("threshold"),
+        words=fields.string("words").split(),
     )
 
 

@@ -57,6 +57,8 @@ _MIXED_WORD: Final = re.compile(
     f"(?<![A-Za-z{LOOKALIKE_SCRIPTS}])(?:[A-Za-z]++[{LOOKALIKE_SCRIPTS}]|[{LOOKALIKE_SCRIPTS}]++[A-Za-z])"
     f"[A-Za-z{LOOKALIKE_SCRIPTS}]*+"
 )
+# Where some words mix alphabets, those of letters that look the same in both are disguised, too.
+_TWIN_WORD: Final = re.compile("(?<![^\\W\\d_])[асеорхуіјѕԛԝһҽАВСЕНІЈКМОРЅТХУαοιυνΑΒΕΖΗΙΚΜΝΟΡΤΥΧ]+(?![^\\W\\d_])")
 _NON_ASCII_LETTER: Final = re.compile(r"[^\x00-\x7f]")
 _CONTROLS: Final = re.compile(CONTROL)
 
@@ -131,8 +133,9 @@ def _rewrite(text: str, trail: _Trail | None) -> str:
         text = _replace(_SPELLED, _join, text, trail)
     if "  " in text or "\n\n" in text or "\n " in text or " \n" in text:
         text = _replace(_SPACES, _one_space, text, trail)
-    if not latin_only:
+    if not latin_only and _MIXED_WORD.search(text):
         text = _MIXED_WORD.sub(lambda word: word[0].translate(LOOKALIKES), text)
+        text = _TWIN_WORD.sub(lambda word: word[0].translate(LOOKALIKES), text)
     text = text.casefold()
     # What still reads as an entity came out of disguise after entities were read; disarmed, it stays what it is.
     return _ENTITY.sub(lambda entity: entity[0][:-1] + ":", text) if "&" in text else text

@@ -3,8 +3,8 @@
 What lives here: which word a misspelt one stands for. What must not: any word list (it comes with the pack), stems,
 rules.
 
-Three slips are undone, in words of at least six letters: two letters that changed places, one letter missing or
-too many, and vowels left out. A word that is none of the key words nor near one stays what it is.
+Three slips are undone: vowels left out, two letters that changed places in words of five letters or more, one letter
+missing or too many in words of six. A word that is none of the key words nor near one stays what it is.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-_SHORTEST: Final = 6
-_SPOILT_SHORTEST: Final = 4  # what vowels left out may leave of a word
+_SHORTEST: Final = 4
+_SWAPPED: Final = 5
+_GAPPED: Final = 6
+_SPOILT: Final = 2  # what vowels left out may leave of a word
 _KNOWN_MAX: Final = 8192  # remembered words; a sender may use any number of them
 _VOWEL: Final = re.compile("[aeiou]")
 
@@ -25,10 +27,13 @@ class Spelling(dict[str, str]):
     def __init__(self, key_words: Iterable[str], known: Iterable[str] = ()) -> None:
         super().__init__((word, word) for word in known)
         keys = [word for word in dict.fromkeys(key_words) if len(word) >= _SHORTEST and word.isascii()]
+        self._keys: Final = frozenset(keys)
         self.update((word, word) for word in keys)
-        self._by_letters: Final = {_letters(word): word for word in keys}
-        self._by_consonants: Final = {_consonants(word): word for word in keys}
-        self._by_gap: Final = {gap: word for word in reversed(keys) for gap in _gaps(word)}
+        self._by_letters: Final = {_letters(word): word for word in reversed(keys) if len(word) >= _SWAPPED}
+        self._by_consonants: Final = {
+            left: word for word in reversed(keys) if len(left := _consonants(word)) >= _SPOILT
+        }
+        self._by_gap: Final = {gap: word for word in reversed(keys) if len(word) >= _GAPPED for gap in _gaps(word)}
         self._beginnings: Final = frozenset(word[0] for word in keys)
         self._longest: Final = max(map(len, keys), default=0)
         self._named: Final = dict(self)
@@ -42,18 +47,20 @@ class Spelling(dict[str, str]):
         return read
 
     def _look_up(self, word: str) -> str | None:
-        if word[0] not in self._beginnings or not _SPOILT_SHORTEST <= len(word) <= self._longest + 1:
+        if not _SPOILT <= len(word) <= self._longest + 1:
             return None
         spoilt = self._by_consonants.get(_consonants(word))
         if spoilt is not None and len(word) < len(spoilt) and _is_within(word, spoilt):
             return spoilt
-        if len(word) < _SHORTEST - 1 or not word.isascii():
+        if len(word) < _SWAPPED or word[0] not in self._beginnings or not word.isascii():
             return None
         if (same := self._by_letters.get(_letters(word))) is not None:
             return same
         if word in self._by_gap:
             return self._by_gap[word]
-        return next((gap for gap in _gaps(word) if self.get(gap) == gap), None)
+        if len(word) <= _GAPPED:
+            return None
+        return next((gap for gap in _gaps(word) if gap in self._keys), None)
 
 
 def _letters(word: str) -> str:
@@ -61,7 +68,7 @@ def _letters(word: str) -> str:
 
 
 def _consonants(word: str) -> str:
-    return word[0] + _VOWEL.sub("", word[1:])
+    return _VOWEL.sub("", word)
 
 
 def _gaps(word: str) -> list[str]:

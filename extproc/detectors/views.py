@@ -11,7 +11,7 @@ import binascii
 import functools
 import re
 import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, TypeAlias
 
@@ -24,6 +24,8 @@ _Text: TypeAlias = tuple[str, Locate]
 
 _LONG: Final = 16  # letters: encodings, and words run together, are longer; few words are
 _SIGN: Final = 5  # letters of a word that is a sign of a disguise
+_FOREIGN_MAX: Final = 2000  # code points of a text that is turned round for want of a word of any language
+_CHANGED: Final = 4  # a guess that changes more than one word in so many needs no sign
 _READABLE: Final = 0.9  # share of printable characters that makes decoded bytes a text
 
 _PAIR: Final = "(?:0x)?[0-9a-fA-F]{2}(?![0-9A-Za-z])"
@@ -41,6 +43,12 @@ _URL_SAFE: Final = str.maketrans("-_", "+/")
 
 _LONG_WORD: Final = re.compile(rf"[a-z]{{{_LONG},}}+")
 _INSIDE_WORD: Final = re.compile(r"(?<=[a-z])[-._*~^+|]++(?=[a-z])")
+_FREQUENT_WORDS: Final = """
+    the you your this that with from what have will and are for not was all can how any his her has but its our they who
+    que los las una por para con como mas del sus der die und das ist nicht ein eine mit von den dem auf les des est une
+    pour dans qui pas sur vous nous che per non sono della nel con um uma nao dos das het van een niet zijn voor
+"""
+_FREQUENT: Final = frozenset(_FREQUENT_WORDS.split())
 _WORD: Final = re.compile(r"[^\W_]+")
 _LEET_SYMBOL: Final = re.compile(r"[!|+](?=[a-z0-9@$])")
 _LEET_SYMBOLS: Final = str.maketrans("!|+", "11t")
@@ -73,14 +81,17 @@ class View:
 
 
 class Vocabulary:
-    """The words of attacks. The long ones, which other texts seldom hold, are the signs of a disguise."""
+    """The words of attacks. The long ones, which other texts seldom hold, are the signs of a disguise; so is what
+    frequent words become when they are turned round, since that is no word. ``more`` are those of a model."""
 
-    __slots__ = ("mirrored", "rotated", "signs", "split")
+    __slots__ = ("mirrored", "rotated", "signs", "split", "words")
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.signs = frozenset(word for word in words if len(word) >= _SIGN)
-        self.mirrored = frozenset(word[::-1] for word in self.signs) - self.signs
-        self.rotated = frozenset(word.translate(_ROT13) for word in self.signs) - self.signs
+    def __init__(self, words: Sequence[str], more: Iterable[str] = ()) -> None:
+        self.words = (*words, *more)
+        self.signs = frozenset(word for word in self.words if len(word) >= _SIGN)
+        known = self.signs | _FREQUENT
+        self.mirrored = frozenset(word[::-1] for word in known) - known
+        self.rotated = frozenset(word.translate(_ROT13) for word in known) - known
         self.split = re.compile(f"({'|'.join(sorted(map(re.escape, words), key=len, reverse=True))})").split
 
 
@@ -104,10 +115,12 @@ def _other_texts(
     has_long_word = any(len(word) >= _LONG for word in words)
     if has_long_word or "00 00" in shape or any(mark in original for mark in ("%", "\\", "0x")):
         yield from _decoded(original)
-    if not vocabulary.mirrored.isdisjoint(words):
+    # A text without one frequent word of any language is no text, unless it is turned round.
+    foreign = len(words) > 2 and len(text) <= _FOREIGN_MAX and text.isascii() and words.isdisjoint(_FREQUENT)
+    if foreign or not vocabulary.mirrored.isdisjoint(words):
         yield text[::-1], lambda start, end: locate(len(text) - end, len(text) - start)
         yield _WORD.sub(lambda word: word[0][::-1], text), locate
-    if not vocabulary.rotated.isdisjoint(words):
+    if foreign or not vocabulary.rotated.isdisjoint(words):
         yield text.translate(_ROT13), locate
     guesses: list[_Text] = []
     if "a0a" in shape or "a00a" in shape:
@@ -118,8 +131,10 @@ def _other_texts(
     if has_long_word:
         guesses.append(_respaced(text, vocabulary, locate))
     # Most texts with a hyphen or a digit in a word are not disguised: what was guessed must bring a word to light.
-    hidden = vocabulary.signs - words
-    yield from (guess for guess in guesses if hidden and not hidden.isdisjoint(latin_words(guess[0])))
+    for guess in guesses:
+        guessed = frozenset(latin_words(guess[0]))
+        if not vocabulary.signs & guessed <= words or len(guessed - words) * _CHANGED > len(words):
+            yield guess
 
 
 def _through(alignment: Alignment, locate: Locate) -> Locate:

@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from extproc.chat import Json
 from extproc.training.corpus import Row
 from extproc.training.figures import Group, Share, shares
 from extproc.training.study import Study, Task
-from extproc.training.validate import RATES, Flags, Scored, calibration_error, intervals, nested, recall_at
+from extproc.training.validate import RATES, Flags, Numbers, Scored, calibration_error, intervals, nested, recall_at
 
 _NOTE: Final = (
-    "The texts are not in this file: weights of stems and words that occur in several of them are. Figures are of texts "
-    "whose sources the model did not see; every source of 100 texts or more weighs the same."
+    "The texts are not in this file: weights of stems and words that occur in several of them are. Figures are of "
+    "texts whose sources the model did not see; every source of 100 texts or more weighs the same."
 )
 _ROUNDS: Final = 200
 
@@ -28,7 +29,7 @@ _ROUNDS: Final = 200
 def card_of(
     task: Task, studied: Study, date: str, licences: Mapping[str, str], hard: Sequence[str] = ()
 ) -> dict[str, Json]:
-    """What a model file says of itself. ``licences``: by source; ``hard``: sources that look like attacks but are not."""
+    """What a model file says of itself. ``licences``: by source; ``hard``: sources that look like attacks."""
     return {
         "date": date,
         "sources": sources_of(task, licences),
@@ -98,7 +99,7 @@ def share_by_source(rows: Sequence[Row], flagged: Flags) -> Mapping[Group, Share
     return shares([(row.source, row.attack) for row in rows], flagged.tolist())
 
 
-def _by_source(source: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _by_source(source: Numbers, values: npt.NDArray[Any]) -> Numbers:
     """One value for each source, of values that all its texts share."""
     each = np.zeros(int(source.max()) + 1, dtype=np.int64)
     each[source] = values

@@ -1,7 +1,7 @@
 """Figures about flagged texts, with what chance alone may do to them.
 
-What lives here: shares, their intervals, the comparison of two detectors. What must not: NumPy (``sluicegate eval`` runs
-without it), files, tables.
+What lives here: shares, their intervals, the comparison of two detectors. What must not: NumPy (``sluicegate eval``
+runs without it), files, tables.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from extproc.detectors.linear import STEM, WHOLE, Feature, features
 CAP: Final = 1500
 KEPT: Final = 15_000  # features
 RARE: Final = 3  # texts that a feature must be in
-TYPICAL: Final = 1500  # words of attacks
+TYPICAL: Final = 2000  # words of attacks
 TYPICAL_TEXTS: Final = 5  # texts, by weight, that such a word must be in, of so many sources
 TYPICAL_SOURCES: Final = 3
 SHORTEST: Final = 4  # letters of such a word

@@ -2,8 +2,8 @@
 
 What lives here: the steps from labelled rows to a model file's content. What must not: files, tables, plots, arguments.
 
-Sources are divided into folds. For each fold, a model is fitted on the others and scores that fold's texts; the words by
-which disguises are seen through come from the others, too. Thresholds and calibration are then fitted on these scores.
+Sources are divided into folds. For each fold, a model is fitted on the others and scores that fold's texts; the words
+by which disguises are seen through come from the others, too. Thresholds and calibration are fitted on these scores.
 Sources that are for evaluation only are scored like all others, but nothing that decides is fitted on them.
 """
 
@@ -67,8 +67,8 @@ class Texts:
 class Study:
     """What came out. All arrays are of texts as a model saw them that did not see their source.
 
-    ``rules``: evidence of the rules alone; ``flagged``: at the wanted share of false positives, with a threshold that is
-    not of the text's fold. ``found`` has the features of each text, ``words`` those that the final model knows.
+    ``rules``: evidence of the rules alone; ``flagged``: at the wanted share of false positives, with a threshold that
+    is not of the text's fold. ``found`` has the features of each text, ``words`` those that the final model knows.
     """
 
     texts: Texts
@@ -128,7 +128,7 @@ def final_model(task: Task, studied: Study, name: str, card: Mapping[str, Json])
     """The model that is fitted on all texts that may be: what a model file holds."""
     texts = studied.texts
     fitted = _fitted(studied.found, texts, texts.usable, task.seed)
-    usable = Scored(*(column[texts.usable] for column in studied.scored))
+    usable = studied.scored.of(texts.usable)
     points = calibrate(usable.evidence, usable.attack, texts.weight[texts.usable])
     points = [(round(evidence, 4), round(odds, 4)) for evidence, odds in points]
     threshold = Calibration(points).probability(threshold_at(usable, task.false_positives))
@@ -166,7 +166,7 @@ def _check(counts: Mapping[tuple[str, bool], int], folds: Mapping[str, int]) -> 
             raise CorpusError(f"no {what} to train on")
         if len(names) == 1:
             raise CorpusError(
-                f"all {what} are of one source, {names[0]!r}: a model is judged by sources that it did not see, so name "
+                f"all {what} are of one source, {names[0]!r}: a model is judged by sources that it did not see, so say "
                 f'where each text is from ("source"), two sources or more'
             )
         for fold in sorted(set(folds.values())):
@@ -174,7 +174,8 @@ def _check(counts: Mapping[tuple[str, bool], int], folds: Mapping[str, int]) -> 
             if most < SMALL:
                 inside = ", ".join(sorted(name for name in folds if folds[name] == fold))
                 raise CorpusError(
-                    f"too few texts: without {inside} (fold {fold}) no source has {SMALL} {what} to train on, but {most}"
+                    f"too few texts: without {inside} (fold {fold}) no source has {SMALL} {what} to train on; "
+                    f"the largest has {most}"
                 )
 
 
@@ -184,7 +185,8 @@ def _plain_words(text: str) -> list[str]:
 
 def _words(plain: Sequence[Sequence[str]], texts: Texts, chosen: Flags) -> list[str]:
     places = np.flatnonzero(chosen).tolist()
-    return words_of_attacks([plain[at] for at in places], texts.attack[chosen].tolist(), texts.weight[chosen])
+    groups = [(texts.sources[texts.source[at]], bool(texts.attack[at])) for at in places]
+    return words_of_attacks([plain[at] for at in places], groups)
 
 
 def _detector(task: Task, words: Sequence[str]) -> injection.InjectionDetector:

@@ -36,6 +36,10 @@ class Scored(NamedTuple):
     attack: Flags
     source: npt.NDArray[Any]
 
+    def of(self, chosen: Flags | Numbers) -> Scored:
+        """Some of the texts."""
+        return Scored(self.evidence[chosen], self.attack[chosen], self.source[chosen])
+
 
 def macro(scored: Scored, flagged: Flags, attack: bool) -> float:
     """The share of texts flagged, of attacks or of others, each source weighing the same."""
@@ -62,8 +66,8 @@ def threshold_at(scored: Scored, rate: float) -> float:
         weights[of_it] = 1 / of_it.sum() / len(sources)
     order = np.argsort(-scored.evidence, kind="stable")
     order = order[weights[order] > 0]
-    above = np.searchsorted(np.cumsum(weights[order]), rate)
-    return float(scored.evidence[order][min(above, len(order) - 1)])
+    above = int(np.searchsorted(np.cumsum(weights[order]), rate))
+    return float(scored.evidence[order[min(above, len(order) - 1)]])
 
 
 def recall_at(scored: Scored, rate: float) -> float:
@@ -77,7 +81,7 @@ def nested_flags(scored: Scored, folds: Numbers, rate: float, usable: Flags | No
     for fold in sorted(set(folds.tolist())):
         of_it = folds == fold
         others = ~of_it if usable is None else ~of_it & usable
-        threshold = threshold_at(Scored(*(column[others] for column in scored)), rate)
+        threshold = threshold_at(scored.of(others), rate)
         flagged[of_it] = scored.evidence[of_it] > threshold
     return flagged
 
@@ -101,7 +105,7 @@ def intervals(
     drawn = []
     for _ in range(rounds):
         chosen = np.concatenate([generator.choice(group, len(group)) for group in groups if len(group)])
-        drawn.append(measure(Scored(*(column[chosen] for column in scored))))
+        drawn.append(measure(scored.of(chosen)))
     return [(float(low), float(high)) for low, high in np.quantile(drawn, (0.025, 0.975), axis=0).T]
 
 

@@ -17,13 +17,17 @@ _HOMOGLYPHS: Final = dict(zip("aceiopxyjsBEHKMTAPC", "асеіорхујѕВЕН
 _LEET: Final = str.maketrans("oieastb", "0134578")
 _ROT13: Final = str.maketrans(
     string.ascii_letters,
-    string.ascii_lowercase[13:] + string.ascii_lowercase[:13] + string.ascii_uppercase[13:] + string.ascii_uppercase[:13],
+    string.ascii_lowercase[13:]
+    + string.ascii_lowercase[:13]
+    + string.ascii_uppercase[13:]
+    + string.ascii_uppercase[:13],
 )
 
 
 def _offset(text: str, lower: int, upper: int) -> str:
     return "".join(
-        chr(lower + ord(c) - 97) if "a" <= c <= "z" else chr(upper + ord(c) - 65) if "A" <= c <= "Z" else c for c in text
+        chr(lower + ord(c) - 97) if "a" <= c <= "z" else chr(upper + ord(c) - 65) if "A" <= c <= "Z" else c
+        for c in text
     )
 
 
