@@ -1,4 +1,4 @@
-"""What training and judging read besides texts: packs, concepts, models, folds, licences, and the detectors of policies.
+"""What training and judging read besides texts: packs, concepts, models, folds, licences, detectors of policies.
 
 What lives here: files in, checked data or detectors out. What must not: NumPy, texts, arguments.
 """

@@ -32,7 +32,7 @@ class Judged(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What a second detector does otherwise. ``more`` and ``less``: the rows that only it flags, and no longer flags."""
+    """What a second detector does otherwise: ``more`` are the rows that only it flags, ``less`` those of the first."""
 
     recall: Difference | None
     false_positives: Difference | None
@@ -55,7 +55,7 @@ def judge(candidate: Candidate, rows: Sequence[Row], tell: Tell) -> Judged:
 
 
 def figures(rows: Sequence[Row], judged: Judged) -> dict[str, Json]:
-    """All figures of one detector. Shares are of 1, times milliseconds; a macro figure is null if all sources are small."""
+    """All figures of one detector. A macro share is null if all sources are small."""
     groups = groups_of(rows)
     found = shares(groups, judged.flagged)
     places: dict[Group, list[int]] = {group: [] for group in found}

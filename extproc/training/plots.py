@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from extproc.training.corpus import SMALL
@@ -73,7 +74,8 @@ def plot_calibration(path: Path, probability: Floats, attack: Flags, weight: Flo
     """How often texts of a score were attacks, and how many texts have each score."""
     figure = Figure(figsize=(6.2, 5.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    _plain(above), _plain(below)
+    _plain(above)
+    _plain(below)
     bins = np.minimum((probability * _BINS).astype(int), _BINS - 1)
     above.plot([0, 1], [0, 1], color="#bbbbbb", lw=1, ls="--", label="as often as they say")
     points = [
@@ -123,8 +125,7 @@ def plot_sources(path: Path, sources: Sequence[str], lines: Sequence[Line]) -> N
         axes.grid(visible=False, axis="y")
     if len(lines) > 1:
         figure.legend(
-            [figure.axes[0].containers[2 * at] for at in range(len(lines))],
-            [line.name for line in lines],
+            handles=[Patch(color=colour, label=line.name) for line, colour in zip(lines, _COLOURS, strict=False)],
             loc="outside lower center",
             ncols=2,
             frameon=False,

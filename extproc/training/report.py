@@ -35,25 +35,34 @@ def training_report(folder: Path, task: Task, studied: Study, model: Mapping[str
     plot_calibration(folder / "calibration.png", studied.probability, texts.attack, texts.weight)
     plot_sources(folder / "sources.png", texts.sources, lines[:1])
     metrics = model["card"]["metrics"]
+    head = (
+        f"Trained {model['card']['date']} on {int(texts.usable.sum()):,} texts of {_used(model, 'training')} sources"
+        f"{_evaluated(model)}. Every figure here is of a text whose source the model had not seen."
+    )
+    columns = (
+        "The first column is what a threshold that suits these texts would reach. The other two are what one reaches "
+        "that was chosen without the source: take those for what to expect."
+    )
+    by_source = (
+        f"At the wanted {_percent(task.false_positives)} of false positives. Sources of fewer than {SMALL} texts are "
+        "pale, and count in no average."
+    )
     parts = [
         f"# {model['name']}",
-        f"Trained {model['card']['date']} on {int(texts.usable.sum()):,} texts of {_used(model, 'training')} sources"
-        f"{_evaluated(model)}. Every figure here is of a text whose source the model had not seen.",
+        head,
         "## What it finds",
         _recall_table(metrics),
-        "The first column is what a threshold that suits these texts would reach. The other two are what one reaches "
-        "that was chosen without the source: take those for what to expect.",
+        columns,
         _others(metrics, model),
         "![Recall at low rates of false positives](roc.png)",
         "## By source",
-        f"At the wanted {_percent(task.false_positives)} of false positives. Sources of fewer than {SMALL} texts are "
-        "pale, and count in no average.",
+        by_source,
         "![By source](sources.png)",
         _source_table(task, studied, model["card"]["sources"]),
         "## What a score means",
         "![Calibration](calibration.png)",
     ]
-    (folder / "report.md").write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+    (folder / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def judging_report(folder: Path, rows: Sequence[Row], judged: Sequence[Judged], told: Mapping[str, Json]) -> None:
@@ -108,13 +117,13 @@ def _recall_table(metrics: Mapping[str, Any]) -> str:
 
 
 def _others(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> str:
-    parts = [
+    told = (
         f"The model's threshold is a score of {model['threshold']:.3f}. On the average a score is off by "
         f"{_percent(metrics['calibration_error'])} (expected calibration error)."
-    ]
+    )
     if hard := metrics.get("hard_others"):
-        parts.append(f"Of {hard['texts']:,} texts that look like attacks but are none, it flags {_bounds(hard)}.")
-    return " ".join(parts)
+        told += f" Of {hard['texts']:,} texts that look like attacks but are none, it flags {_bounds(hard)}."
+    return told
 
 
 def _source_table(task: Task, studied: Study, sources: Mapping[str, Any]) -> str:
@@ -137,11 +146,11 @@ def _changed(changed: Any) -> str:
                 f"| {what} | {100 * found['value']:+.2f} | {100 * found['low']:+.2f} to {100 * found['high']:+.2f} |"
             )
     more, less = changed["newly_flagged"], changed["no_longer_flagged"]
-    return "\n".join(lines) + (
-        f"\n\nIn percentage points. The second flags {len(more['attacks']):,} attacks and {len(more['others']):,} others "
-        f"that the first does not, and does not flag {len(less['attacks']):,} attacks and {len(less['others']):,} others "
-        "that the first does."
+    told = (
+        f"In percentage points. Only the second flags {len(more['attacks']):,} attacks and {len(more['others']):,} "
+        f"others, only the first {len(less['attacks']):,} attacks and {len(less['others']):,} others."
     )
+    return "\n".join(lines) + "\n\n" + told
 
 
 def _used(model: Mapping[str, Any], use: str) -> int:
