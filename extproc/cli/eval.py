@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from extproc.chat import Json
 from extproc.cli.corpora import PLOTS, add_corpora, missing_extra, progress, rows_of
-from extproc.training.corpus import SMALL, CorpusError, Row
+from extproc.training.corpus import SMALL, CorpusError
 from extproc.training.inputs import Unusable, Wanted, candidate
 from extproc.training.judging import compare, comparison, figures, judge
 
@@ -25,8 +25,9 @@ _SHOWN: Final = 10  # changed texts of a kind
 def configure(parser: argparse.ArgumentParser) -> None:
     """Name the arguments."""
     add_corpora(parser)
-    _add_detector(parser, "", "judge", "that ships")
-    _add_detector(parser, "against-", "compare it with", "that ships")
+    parser.add_argument("--against", action="store_true", help="compare with another detector")
+    _add_detector(parser, "", "the detector to judge")
+    _add_detector(parser, "against-", "the detector to compare it with; each of these means --against, too")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write a report with plots into this folder")
     parser.add_argument("--json", action="store_true", help="print JSON, with the place of every text that changed")
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if args.report and missing_extra("eval --report", PLOTS):
         return 2
     try:
-        told, rows = _eval(args)
+        told = _eval(args)
     except (CorpusError, Unusable) as error:
         print(f"sluicegate eval: {error}", file=sys.stderr)
         return 2
@@ -48,15 +49,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(told, ensure_ascii=False))
     else:
-        _show(told, rows)
+        _show(told)
     if args.report:
         print(f"report: {args.report / 'report.md'}", file=sys.stderr)
     return 0
 
 
-def _add_detector(parser: argparse.ArgumentParser, prefix: str, what: str, default: str) -> None:
-    group = parser.add_argument_group(f"the detector to {what}")
-    group.add_argument(f"--{prefix}policy", type=Path, metavar="FILE", help=f"of a policy (default: the one {default})")
+def _add_detector(parser: argparse.ArgumentParser, prefix: str, title: str) -> None:
+    group = parser.add_argument_group(title)
+    group.add_argument(f"--{prefix}policy", type=Path, metavar="FILE", help="of a policy (default: the one that ships)")
     group.add_argument(
         f"--{prefix}rule", metavar="ID", help="which of the policy's rules (default: its injection rule)"
     )
@@ -71,9 +72,9 @@ def _wanted(args: argparse.Namespace, prefix: str) -> Wanted:
     return Wanted(*(getattr(args, prefix + name) for name in ("policy", "rule", "model", "pack", "threshold")))
 
 
-def _eval(args: argparse.Namespace) -> tuple[dict[str, Json], Sequence[Row]]:
+def _eval(args: argparse.Namespace) -> dict[str, Json]:
     wanted = [_wanted(args, "")]
-    if _wanted(args, "against_") != Wanted():
+    if args.against or _wanted(args, "against_") != Wanted():
         wanted.append(_wanted(args, "against_"))
     candidates = [candidate(each) for each in wanted]
     with progress() as tell:
@@ -82,19 +83,19 @@ def _eval(args: argparse.Namespace) -> tuple[dict[str, Json], Sequence[Row]]:
             raise CorpusError("no texts to judge by")
         judged = [judge(each, rows, tell) for each in candidates]
     told: dict[str, Json] = {"texts": len(rows), "detectors": [figures(rows, each) for each in judged]}
-    if len(judged) == 2:  # the second is what there is, the first what may come
+    if len(judged) == 2:  # the second is what there is, the first what may take its place
         told["difference"] = comparison(compare(rows, judged[1], judged[0]))
     if args.report:
         from extproc.training.report import judging_report
 
         judging_report(args.report, rows, judged, told)
-    return told, rows
+    return told
 
 
 # ---- tables ------------------------------------------------------------------------------------------------------
 
 
-def _show(told: Mapping[str, Any], rows: Sequence[Row]) -> None:
+def _show(told: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 

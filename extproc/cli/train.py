@@ -7,7 +7,7 @@ as the model's card. Needs the extra ``train``.
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import os
 import sys
@@ -143,7 +143,7 @@ def _figure(figure: Mapping[str, float]) -> str:
 
 
 def _today() -> str:
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
+    return dt.datetime.now(dt.UTC).date().isoformat()
 
 
 def _rate(text: str) -> float:
@@ -158,7 +158,7 @@ def _rate(text: str) -> float:
 
 def _date(text: str) -> str:
     try:
-        return datetime.date.fromisoformat(text).isoformat()
+        return dt.date.fromisoformat(text).isoformat()
     except ValueError:
         raise argparse.ArgumentTypeError("must be a date such as 2026-01-31") from None
 

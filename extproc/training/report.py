@@ -100,7 +100,8 @@ def judging_report(folder: Path, rows: Sequence[Row], judged: Sequence[Judged], 
         plot_calibration(folder / name, line.scored.evidence, attack, weights)
         parts += [f"{line.name}:", f"![Calibration]({name})"]
     if changed := told.get("difference"):
-        parts += ["## What the second does otherwise", _changed(changed)]
+        first, second = (each.candidate.name for each in judged)
+        parts += [f"## What changes from {second} to {first}", _changed(changed)]
     (folder / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -147,8 +148,8 @@ def _changed(changed: Any) -> str:
             )
     more, less = changed["newly_flagged"], changed["no_longer_flagged"]
     told = (
-        f"In percentage points. Only the second flags {len(more['attacks']):,} attacks and {len(more['others']):,} "
-        f"others, only the first {len(less['attacks']):,} attacks and {len(less['others']):,} others."
+        f"In percentage points. Newly flagged: {len(more['attacks']):,} attacks and {len(more['others']):,} others; "
+        f"no longer flagged: {len(less['attacks']):,} attacks and {len(less['others']):,} others."
     )
     return "\n".join(lines) + "\n\n" + told
 
