@@ -46,15 +46,8 @@ def plot_roc(path: Path, lines: Sequence[Line]) -> None:
         axes.plot(rates, [recall_at(line.scored, rate) for rate in rates], color=colour, lw=2, label=line.name)
         if line.flagged is not None:
             false, recall = (macro(line.scored, line.flagged, attack) for attack in (False, True))
-            at = min(max(false, _LOWEST), _HIGHEST)
-            axes.plot([at], [recall], "o", color=colour, ms=8, mec="white", zorder=3)
-            axes.annotate(
-                f"{_percent(recall)} at {_percent(false, 2)}",
-                (at, recall),
-                xytext=(9, -13),
-                textcoords="offset points",
-                color=colour,
-            )
+            at, label = min(max(false, _LOWEST), _HIGHEST), f"its threshold: {_percent(recall)} at {_percent(false, 2)}"
+            axes.plot([at], [recall], "o", color=colour, ms=8, mec="white", zorder=3, clip_on=False, label=label)
     for rate in RATES:
         axes.axvline(rate, color="#cccccc", lw=0.8, zorder=0)
     axes.set_xscale("log")
@@ -66,7 +59,7 @@ def plot_roc(path: Path, lines: Sequence[Line]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(value, 0)))
     axes.set_xlabel("false positives, every source weighing the same")
     axes.set_ylabel("attacks found")
-    axes.legend(frameon=False, loc="upper left")
+    figure.legend(frameon=False, loc="outside upper left", ncols=2, fontsize=9)
     _save(figure, path)
 
 
@@ -97,6 +90,8 @@ def plot_calibration(path: Path, probability: Floats, attack: Flags, weight: Flo
         log=True,
     )
     below.set_ylim(bottom=0.8)
+    below.yaxis.set_minor_locator(NullLocator())
+    below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     below.set_ylabel("texts")
     below.set_xlabel("score")
     below.set_xlim(-0.01, 1.01)
