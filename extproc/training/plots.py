@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from extproc.training.corpus import SMALL
 from extproc.training.figures import Share
 from extproc.training.fit import Floats
-from extproc.training.validate import RATES, Flags, Scored, macro, recall_at
+from extproc.training.validate import RATES, Flags, Numbers, Scored, macro, recall_at
 
 _COLOURS: Final = ("#1f5fa8", "#d1701f")
 _PALE: Final = ("#9dbbdc", "#ebc19d")  # of small sources
@@ -107,15 +107,16 @@ def plot_sources(path: Path, sources: Sequence[str], lines: Sequence[Line]) -> N
     panels = []
     for kind in (True, False):
         counts = np.bincount(source[attack == kind], minlength=len(sources))
-        panels.append((kind, [at for at in range(len(sources)) if counts[at]][::-1]))
+        panels.append((kind, [at for at in range(len(sources)) if counts[at]]))
     rows = max(len(shown) for _, shown in panels)
     figure = Figure(figsize=(11, 1.5 + 0.28 * rows * (1 + 0.35 * (len(lines) - 1))), layout="constrained")
     for axes, (kind, shown) in zip(figure.subplots(1, 2), panels, strict=True):
         _plain(axes)
-        _bars(axes, lines, kind, shown)
+        places = np.arange(rows - 1, rows - 1 - len(shown), -1)  # from the top
+        _bars(axes, lines, kind, shown, places)
         counts = np.bincount(source[attack == kind], minlength=len(sources))
-        axes.set_yticks(range(len(shown)), [f"{sources[at]}  ({counts[at]:,})" for at in shown], fontsize=8)
-        axes.set_ylim(-0.6, max(len(shown), 1) - 0.4)
+        axes.set_yticks(places, [f"{sources[at]}  ({counts[at]:,})" for at in shown], fontsize=8)
+        axes.set_ylim(-0.6, rows - 0.4)
         axes.set_title("attacks found" if kind else "false positives", fontsize=10, loc="left")
         axes.grid(visible=False, axis="y")
     if len(lines) > 1:
@@ -128,9 +129,10 @@ def plot_sources(path: Path, sources: Sequence[str], lines: Sequence[Line]) -> N
     _save(figure, path)
 
 
-def _bars(axes: Axes, lines: Sequence[Line], kind: bool, shown: Sequence[int]) -> None:
+def _bars(axes: Axes, lines: Sequence[Line], kind: bool, shown: Sequence[int], middles: Numbers) -> None:
     reach = 1.0 if kind else 0.005
     height = 0.7 / len(lines)
+    over: list[tuple[float, Share]] = []  # small sources, whose bars may be longer than the plot
     for number, line in enumerate(lines):
         flagged = line.flagged if line.flagged is not None else np.zeros(len(line.scored.attack), dtype=np.bool_)
         found = []
@@ -139,14 +141,18 @@ def _bars(axes: Axes, lines: Sequence[Line], kind: bool, shown: Sequence[int]) -
             found.append(Share(int(flagged[of_it].sum()), int(of_it.sum())))
         values = np.array([share.value for share in found])
         low, high = np.array([share.interval() for share in found]).reshape(-1, 2).T
-        places = np.arange(len(shown)) + (len(lines) - 1) * height / 2 - number * height
+        places = middles + (len(lines) - 1) * height / 2 - number * height
         colours = [(_PALE if share.texts < SMALL else _COLOURS)[number % 2] for share in found]
         error = (np.maximum(values - low, 0), np.maximum(high - values, 0))
         axes.barh(places, values, height * 0.92, color=colours)
         axes.errorbar(values, places, xerr=error, fmt="none", ecolor="#444444", elinewidth=0.9, capsize=1.5)
         if not kind:
-            reach = max([reach, *(high[at] for at, share in enumerate(found) if share.texts >= SMALL), *values])
+            reach = max([reach, *(high[at] for at, share in enumerate(found) if share.texts >= SMALL)])
+            over += [(place, share) for place, share in zip(places, found, strict=True) if share.texts < SMALL]
     axes.set_xlim(0, reach * 1.03)
+    for place, share in over:
+        if share.value > reach:
+            axes.text(reach, place, f"{_percent(share.value, 0)} \N{RIGHTWARDS ARROW}", ha="right", va="center", fontsize=8)
     digits = 0 if reach > 0.08 else 1
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(value, digits)))
 
