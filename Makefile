@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: help setup demo test coverage check fmt bench bench-redaction eval-secrets surfaces fuzz protos docs
+.PHONY: help setup demo test coverage check fmt bench bench-redaction eval-secrets eval-spotlighting surfaces fuzz protos docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ bench-redaction: setup ## what redaction costs and holds back, beside its goals
 
 eval-secrets: setup ## what the secrets pack finds and what it takes for one, on the development corpora
 	$(BIN)/python -m tests.eval.secrets
+
+eval-spotlighting: setup ## what marks on untrusted text do to attacks on a small model, on the development corpus
+	$(BIN)/python -m tests.eval.spotlighting $(MODELS)
 
 surfaces: setup ## what becomes of a secret and of an injection in every place of every API; writes docs/surfaces.md
 	$(BIN)/python -m tests.surfaces --write

@@ -6,7 +6,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from extproc.session import TRANSITIONS, State
+from extproc.session import TRANSITIONS
+from extproc.transitions import State
 
 DOCS = Path(__file__).parent
 

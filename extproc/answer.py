@@ -17,11 +17,13 @@ from extproc.dialects.beside import ReadsBeside
 from extproc.framing import delimiter
 from extproc.inflate import Inflater
 from extproc.judge import Notes
-from extproc.policy import engine
+from extproc.policy import denials, engine
 from extproc.policy.channel import ChannelScan, open_channel
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Decision, Finding
 from extproc.policy.restoring import restoring
+from extproc.policy.second_opinion import TIER
+from extproc.policy.unmarking import unmarking
 
 _TAIL_BYTES: Final = 4  # as many can end a frame
 _AS_ONE_TEXT: Final = 599  # a status that makes any dialect read the body as one text
@@ -55,6 +57,7 @@ class Answer:
         judge = _Judge(policy, _exchange(request, decision), decision_id, decision)
         self._tail = b""  # the end of what left
         self._inflater: Final = Inflater(encoding, policy.limits.response_bytes) if encoding else None
+        self._judge: Final = judge
         self._filter: Final = BodyFilter(self._decoder, judge, policy.limits.held_bytes)
         self._policy: Final = policy
         self._decision_id: Final = decision_id
@@ -66,11 +69,11 @@ class Answer:
             try:
                 data = self._inflater.feed(data, end)
             except Malformed as why:
-                return b"", engine.unreadable_answer(self._policy, str(why), self._decision_id)
+                return b"", denials.unreadable_answer(self._policy, str(why), self._decision_id)
         out = self._filter.feed(data, end)
         self._tail = (self._tail + out[-_TAIL_BYTES:])[-_TAIL_BYTES:]
         if self._filter.broken:
-            return out, engine.unreadable_answer(self._policy, self._filter.broken, self._decision_id)
+            return out, denials.unreadable_answer(self._policy, self._filter.broken, self._decision_id)
         return out, self._filter.cut
 
     def cutoff(self, denial: Denial) -> bytes:
@@ -82,6 +85,12 @@ class Answer:
     def notes(self) -> Notes:
         """What was found so far, in order of discovery, and what was read and what was not."""
         return self._filter.notes
+
+    @property
+    def unsure(self) -> list[str]:
+        """One entry of the record's ``not_inspected`` for each text that nobody was asked about, though a rule was
+        not sure."""
+        return self._judge.unsure
 
     @property
     def held_bytes_max(self) -> int:
@@ -97,12 +106,21 @@ class _Judge:
         self._exchange: Final = exchange
         self._decision_id: Final = decision_id
         self._masks: Final = decision.masks
+        self._marks: Final = decision.marks
+        self.unsure: Final[list[str]] = []  # of each text on which a request would have had a second opinion
 
     def open_channel(self, scope: str) -> ChannelScan | None:
-        return restoring(open_channel(self._policy, scope, self._exchange), scope, self._masks)
+        rules = open_channel(self._policy, scope, self._exchange, self._on_unsure)
+        return unmarking(restoring(rules, scope, self._masks), self._marks)
+
+    def reads(self, scope: str) -> bool:
+        return bool(self._policy.by_scope[scope])
+
+    def _on_unsure(self, detector: str) -> None:
+        self.unsure.append(f"{TIER}:{detector}")
 
     def call(self, call: ToolCall) -> Decision:
-        return engine.judge_call(self._policy, call, self._decision_id, self._masks, self._exchange)
+        return engine.judge_call(self._policy, call, self._decision_id, self._masks, self._exchange, self._marks)
 
     def unseen(self, kind: str) -> Decision:
         return engine.judge_unseen(self._policy, kind, self._decision_id)
@@ -113,6 +131,6 @@ class _Judge:
 
 def _exchange(request: ChatRequest, decision: Decision) -> Exchange:
     """What the model was told, which is what it can repeat: placeholders and markers, not what they stand for."""
-    edited = {edit.path: edit.value for edit in decision.edits}
+    edited = {edit.path: edit.value for edit in decision.edits if edit.place == "at"}
     told = (edited.get(text.path, text.text) for text in request.texts if text.scope == "system")
     return Exchange(tuple(text for text in told if isinstance(text, str)))

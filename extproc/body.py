@@ -260,7 +260,7 @@ class BodyFilter:
     def _open(self, channel: Channel, *, again: bool = False) -> ChannelScan | None:
         scope = CHANNEL_SCOPES[channel[1]]
         scan = self._judge.open_channel(scope)
-        self.notes.opened(scope, read=scan is not None, again=again)
+        self.notes.opened(scope, read=self._judge.reads(scope), again=again)
         return scan
 
     def _choice_of(self, number: int) -> _Choice:

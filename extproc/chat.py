@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from extproc.messages import Headers
 
@@ -166,10 +166,15 @@ REMOVED: Final = _Removed()
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Put ``value`` at ``path`` of a document, or take the member or element away with ``REMOVED``."""
+    """Put ``value`` at ``path`` of a document, or take the member or element away with ``REMOVED``.
+
+    ``place`` says where, if not in the place of what is there: ``before`` the element of an array (one past the last is
+    its end), or ``behind`` a string, at its end. Both leave to other edits what they make of what is there.
+    """
 
     path: JsonPath
     value: Json | _Removed
+    place: Literal["at", "before", "behind"] = "at"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 What lives here: phrasing. What must not: judging, and anything that a client or a model wrote: all names are ours.
 
 The header speaks while the answer has not come yet: for the request it says what happened, for the answer what is
-planned. ``request=full, answer=partial;skipped="response.refusal"`` (a dictionary of RFC 9651).
+planned. ``request=full, answer=partial;skipped="response.refusal"`` (a dictionary of RFC 9651). Texts that rules have
+read, but on which a second opinion is missing, have a note: ``;note="tier2: skipped"``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 from extproc.chat import RESPONSE_SCOPES
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import DecisionRecord
+from extproc.policy.second_opinion import TIER
 
 HEADER: Final = "x-sluicegate-coverage"
 _RELAYED: Final = frozenset({"endpoint", "foreign_answer"})
@@ -42,4 +44,7 @@ def header(policy: CompiledPolicy, record: DecisionRecord, *, judged: bool, answ
 
 
 def _member(name: str, skipped: list[str]) -> str:
-    return f'{name}=partial;skipped="{" ".join(skipped)}"' if skipped else f"{name}=full"
+    if not skipped:
+        return f"{name}=full"
+    note = f';note="{TIER}: skipped"' if any(entry.startswith(f"{TIER}:") for entry in skipped) else ""
+    return f'{name}=partial;skipped="{" ".join(skipped)}"{note}'

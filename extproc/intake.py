@@ -13,7 +13,7 @@ from extproc.chat import Denial, RequestHead
 from extproc.dialects import dialect_for
 from extproc.dialects.base import Dialect
 from extproc.messages import Headers
-from extproc.policy import engine
+from extproc.policy import denials, engine
 from extproc.policy.compiler import CompiledPolicy
 from extproc.target import UnsafeTarget, encoding_of, split_target
 
@@ -40,7 +40,7 @@ def take_in(policy: CompiledPolicy, headers: Headers, decision_id: str) -> Intak
         path = split_target(target)
     except UnsafeTarget as why:
         head = RequestHead(method, path, query, headers)
-        return Intake(path, head, denial=engine.malformed(policy, str(why), decision_id))
+        return Intake(path, head, denial=denials.malformed(policy, str(why), decision_id))
     head = RequestHead(method, policy.canonical(path), query, headers)
     dialect = dialect_for(method, head.path)
     return Intake(path, head, dialect, _denial(policy, path, head, dialect, fields, decision_id))
@@ -55,7 +55,7 @@ def _denial(
     decision_id: str,
 ) -> Denial | None:
     if "upgrade" in fields:
-        return engine.malformed(policy, "protocol upgrades are not allowed", decision_id)
+        return denials.malformed(policy, "protocol upgrades are not allowed", decision_id)
     named = dialect is None or (dialect.named_only and head.path == path)  # an alias names what it stands for
     if not policy.serves(head.method, path, head.path, named_only=named):
         return engine.unknown_endpoint(policy, head.method, path, decision_id)
@@ -63,10 +63,10 @@ def _denial(
         respelt = _respells(head.method, head.path) and not policy.names(head.method, path, head.path)
         return engine.unknown_endpoint(policy, head.method, path, decision_id) if respelt else None
     if encoding_of(head.headers):
-        return engine.malformed(policy, "compressed request bodies are not accepted", decision_id)
+        return denials.malformed(policy, "compressed request bodies are not accepted", decision_id)
     length = fields.get("content-length", "")
     if length.isdecimal() and int(length) > policy.limits.request_bytes:
-        return engine.too_large(policy, decision_id)
+        return denials.too_large(policy, decision_id)
     return None
 
 

@@ -21,7 +21,11 @@ class Judge(Protocol):
     """What the filter asks of the policy, for one exchange."""
 
     def open_channel(self, scope: str) -> ChannelScan | None:
-        """A scan of one response scope, or None where no rule reads it."""
+        """A scan of one response scope, or None where there is nothing to do in it."""
+        ...
+
+    def reads(self, scope: str) -> bool:
+        """Whether any rule reads a response scope."""
         ...
 
     def call(self, call: ToolCall) -> Decision:

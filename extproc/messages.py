@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 """Header fields in order; names lower-case, values decoded as latin-1 so that every byte survives."""
@@ -97,6 +97,35 @@ class Misconfigured:
     headers: Headers = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What came of a Question: a score from 0 to 1, or none, and ``skipped`` says why (one of ``SKIPPED``)."""
+
+    score: float | None = None
+    skipped: str = ""
+
+
+SKIPPED: Final = (
+    "timeout",  # no answer in time
+    "unreachable",  # nobody is there, or the connection broke
+    "refused",  # an answer, but an error
+    "garbage",  # an answer that is none
+    "over_budget",  # as many questions as the policy allows are under way
+    "too_many",  # one request would ask more than the policy allows
+    "too_long",  # the text is longer than the policy lets the detector read
+    "unanswered",  # the shell has no answer for it
+    "error",  # a bug
+)
+"""Why there is no second opinion. Audit lines, metrics and recordings say so in these words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consulted:
+    """The answers to a Consult, in the order of its questions."""
+
+    opinions: tuple[Opinion, ...]
+
+
 Event: TypeAlias = (
     RequestHeaders
     | RequestBody
@@ -107,6 +136,7 @@ Event: TypeAlias = (
     | Closed
     | Expired
     | Misconfigured
+    | Consulted
 )
 
 
@@ -173,4 +203,20 @@ class Abort:
     details: str
 
 
-Reply: TypeAlias = Continue | Forward | ContinueTrailers | Refuse | Abort
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A text that an external detector is asked about. ``detector`` is the policy's name for it."""
+
+    detector: str
+    scope: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Consult:
+    """Ask these, each with its deadline, and come back with a Consulted. Until then nothing of the request leaves."""
+
+    questions: tuple[Question, ...]
+
+
+Reply: TypeAlias = Continue | Forward | ContinueTrailers | Refuse | Abort | Consult

@@ -1,7 +1,7 @@
 """One HTTP exchange, from its first header to its record. The heart of the house.
 
-What lives here: the life of an exchange as a table of (state, event) -> handler, and the handlers. What must not: I/O,
-body modes, protobuf, JSON shapes, rules.
+What lives here: the handlers of its events. Which of them answers which event in which state is a table of its own
+(transitions). What must not: I/O, body modes, protobuf, JSON shapes, rules.
 
 The shell feeds events in the order in which Envoy sent them and gets replies back; it never looks at the state.
 ``receive`` never raises for anything that a peer can send: a pair missing from the table, a body that cannot be read, a
@@ -17,11 +17,10 @@ Exactly one DecisionRecord comes out of each Session, when the exchange is over 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final, TypeAlias, get_args
+from typing import Final, TypeAlias
 
 from extproc import coverage
 from extproc.answer import Answer
@@ -33,11 +32,12 @@ from extproc.intake import take_in
 from extproc.messages import (
     Abort,
     Closed,
+    Consult,
+    Consulted,
     Continue,
     ContinueTrailers,
     Direction,
     Event,
-    Expired,
     Forward,
     Misconfigured,
     Refuse,
@@ -47,31 +47,18 @@ from extproc.messages import (
     RequestTrailers,
     ResponseBody,
     ResponseHeaders,
-    ResponseTrailers,
 )
-from extproc.policy import engine
+from extproc.policy import denials, engine
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision, DecisionRecord
 from extproc.refusal import DECISION_HEADER, phrase, refuse
 from extproc.strict_json import JsonLimits, apply, dump
 from extproc.target import encoding_of, status_of
+from extproc.transitions import TABLE, State
 
 _KNOWN_QUERIES: Final = frozenset({"", "alt=sse", "beta=true"})  # what SDKs say there, which is no text
 _REQUEST: Final = Direction.REQUEST
 _RESPONSE: Final = Direction.RESPONSE
-
-
-class State(enum.Enum):
-    """Where an exchange stands."""
-
-    START = "nothing seen yet"
-    GATHER = "gathering the request body"
-    AWAIT = "request let through, no answer yet"
-    ANSWER = "filtering the answer"
-    RELAY = "passing both bodies unread"
-    OVER = "the record is written: swallow what still comes"
-
-    __hash__ = object.__hash__  # Enum's own is a function in Python, and the table is asked for every event
 
 
 Handler: TypeAlias = Callable[["Session", Event], list[Reply]]
@@ -96,6 +83,9 @@ class Session:
         self._dialect: Dialect | None = None
         self._request: ChatRequest | None = None
         self._body = bytearray()
+        self._trailers = False  # the request ends with trailers
+        self._pending: engine.Pending | None = None
+        self._judged = False
         self._decision = Decision()  # on the request
         self._answer: Answer | None = None
         self._decided_at = self._started
@@ -118,7 +108,7 @@ class Session:
 
     def overdue(self) -> Refuse:
         """The refusal for a verdict that takes too long. It changes nothing here, so another thread may ask for it."""
-        return self._refusal(engine.failure(self._policy, "the verdict deadline passed", self._record.decision_id))
+        return self._refusal(denials.failure(self._policy, "the verdict deadline passed", self._record.decision_id))
 
     def records(self) -> list[DecisionRecord]:
         """Take the exchange's record: empty until it is over, then one, once."""
@@ -128,7 +118,7 @@ class Session:
     @property
     def gathering(self) -> bool:
         """Whether the verdict on the request is still out."""
-        return self.state is State.GATHER
+        return self.state is State.GATHER or self.state is State.CONSULT
 
     @property
     def holds_answer(self) -> bool:
@@ -157,37 +147,60 @@ class Session:
     def _on_request_body(self, event: Event) -> list[Reply]:
         assert isinstance(event, RequestBody)
         if len(self._body) + len(event.data) > self._policy.limits.request_bytes:
-            return self._refuse(engine.too_large(self._policy, self._record.decision_id))
+            return self._refuse(denials.too_large(self._policy, self._record.decision_id))
         self._body += event.data
         return self._decide(event) if event.end else []
 
     def _decide(self, last: Event | None) -> list[Reply]:
         """The whole request is here: read it, judge it, let it through or refuse it."""
         assert self._dialect is not None
-        policy, record, began = self._policy, self._record, self._now()
-        body = bytes(self._body)
-        self._body.clear()
-        record.request_bytes = len(body)
+        policy, record = self._policy, self._record
+        self._decided_at = self._now()  # so far, when it began
+        self._trailers = isinstance(last, RequestTrailers)
+        record.request_bytes = len(self._body)
+        limits = JsonLimits(depth=policy.limits.json_depth)
         try:
-            request = self._dialect.read_request(self._head, body, JsonLimits(depth=policy.limits.json_depth))
+            request = self._dialect.read_request(self._head, bytes(self._body), limits)
         except Malformed as why:
-            return self._refuse(engine.malformed(policy, str(why), record.decision_id))
+            return self._refuse(denials.malformed(policy, str(why), record.decision_id))
         if self._head.query not in _KNOWN_QUERIES:
             request = replace(request, not_inspected=(*request.not_inspected, "query"))
         self._request, record.model, record.stream = request, request.model, request.stream
-        decision = self._decision = engine.judge_request(policy, request, self._dialect, record.decision_id)
-        self._decided_at = self._now()
+        judged = engine.judge_request(policy, request, self._dialect, record.decision_id)
+        if isinstance(judged, Decision):
+            return self._decided(judged)
+        self._pending, self.state = judged, State.CONSULT
+        return [Consult(judged.questions)]
+
+    def _on_consulted(self, event: Event) -> list[Reply]:
+        assert isinstance(event, Consulted)
+        assert self._pending is not None
+        pending, self._pending = self._pending, None
+        return self._decided(engine.conclude(pending, event.opinions))
+
+    def _on_trailers_meanwhile(self, _event: Event) -> list[Reply]:
+        self._trailers = True
+        return []
+
+    def _decided(self, decision: Decision) -> list[Reply]:
+        """There is a verdict on the request: let it through or refuse it."""
+        assert self._request is not None
+        record, body = self._record, bytes(self._body)
+        self._decision, self._judged = decision, True
+        self._body.clear()
+        began, self._decided_at = self._decided_at, self._now()
         record.decide_s = self._decided_at - began
         record.findings += decision.findings
         record.inspected += decision.inspected
         record.not_inspected += decision.not_inspected
+        record.second_opinions += decision.second_opinions
         record.action, record.injection_score = decision.action, decision.injection_score
         if decision.denial is not None:
             return self._refuse(decision.denial)
         if decision.edits:
-            body = dump(apply(dict(request.document), decision.edits))
+            body = dump(apply(dict(self._request.document), decision.edits))
         self.state = State.AWAIT
-        if isinstance(last, RequestTrailers):
+        if self._trailers:
             return [Forward(_REQUEST, body), ContinueTrailers(_REQUEST)]
         return [Forward(_REQUEST, body, end=True)]
 
@@ -203,8 +216,9 @@ class Session:
             return [going_on, Forward(_RESPONSE, b"", end=True)]
         encoding = encoding_of(event.headers)
         if encoding and encoding not in ENCODINGS:
-            return self._refuse(engine.unreadable_answer(policy, "the answer is compressed", record.decision_id))
-        request, decision, kind = self._request, self._decision, fields.get("content-type", "")
+            return self._refuse(denials.unreadable_answer(policy, "the answer is compressed", record.decision_id))
+        request, decision = self._request if self._judged else None, self._decision
+        kind = fields.get("content-type", "")
         self._answer = Answer(
             self._dialect, request, record.status, kind, encoding, policy, record.decision_id, decision
         )
@@ -215,7 +229,7 @@ class Session:
     def _answer_begins(self, event: ResponseHeaders) -> tuple[dict[str, str], Continue]:
         fields = dict(event.headers)
         self._record.status = status_of(fields)
-        spoken_for = coverage.header(self._policy, self._record, judged=self._request is not None, answers=True)
+        spoken_for = coverage.header(self._policy, self._record, judged=self._judged, answers=True)
         return fields, Continue(_RESPONSE, set_headers=((DECISION_HEADER, self._record.decision_id), spoken_for))
 
     def _on_answer_body(self, event: Event) -> list[Reply]:
@@ -301,14 +315,14 @@ class Session:
         fields = dict(event.headers)
         self._record.method, self._record.path = fields.get(":method", ""), fields.get(":path", "").partition("?")[0]
         self._record.not_inspected.append("misconfigured")
-        return self._refuse(engine.misconfigured(self._policy, event.why, self._record.decision_id))
+        return self._refuse(denials.misconfigured(self._policy, event.why, self._record.decision_id))
 
     def _on_skipped_headers(self, _: Event) -> list[Reply]:
         return self._on_misconfigured(Misconfigured("a header message was skipped; set the header modes to SEND"))
 
     def _fail(self, what: str) -> list[Reply]:
         """Turn any failure into ``on_error``: a refusal, a cut, or a break where nothing well-formed is left."""
-        denial = engine.failure(self._policy, what, self._record.decision_id)
+        denial = denials.failure(self._policy, what, self._record.decision_id)
         try:
             if self._answer is not None:
                 return self._cut(b"", denial)
@@ -328,7 +342,7 @@ class Session:
 
     def _refusal(self, denial: Denial) -> Refuse:
         late = None if self._answer is None else self._answer.cutoff(denial)
-        covered = coverage.header(self._policy, self._record, judged=self._request is not None, answers=False)
+        covered = coverage.header(self._policy, self._record, judged=self._judged, answers=False)
         if self._dialect is None:
             return refuse(denial, refusal_for(self._record.path, denial), late, covered)
         as_message = self._policy.refusal_style == "message" and denial.status < 500
@@ -340,11 +354,14 @@ class Session:
         self._finish(ended)
 
     def _finish(self, ended: str) -> None:
+        self._body.clear()
+        if self._pending is not None:  # it ends without them
+            self._record.not_inspected += self._pending.not_inspected
         if self._answer is not None:
             notes = self._answer.notes
             self._record.findings += notes.findings
             self._record.inspected += notes.inspected
-            self._record.not_inspected += notes.not_inspected
+            self._record.not_inspected += (*notes.not_inspected, *self._answer.unsure)
             self._record.held_bytes_max = self._answer.held_bytes_max
         acted = (finding.action for finding in self._record.findings if not finding.monitored)
         self._record.action = max(self._record.action, *acted, Action.ALLOW)
@@ -354,45 +371,7 @@ class Session:
         self.state = State.OVER
 
 
-# ---- the table ------------------------------------------------------------------------------------------------------
-# Every (state, event) that may happen, its handler, the states it may lead to (besides OVER). No pair: a failure.
-
-
-def _row(
-    state: State, event: type, handler: Handler, *leads_to: State
-) -> tuple[tuple[State, type], tuple[Handler, frozenset[State]]]:
-    return (state, event), (handler, frozenset({*leads_to, State.OVER}))
-
-
-_S: Final = State
-_BODIES: Final = (RequestBody, RequestTrailers, ResponseBody, ResponseTrailers)
-_RUNNING: Final = tuple(state for state in State if state is not State.OVER)
 TRANSITIONS: Final[Mapping[tuple[State, type], tuple[Handler, frozenset[State]]]] = MappingProxyType(
-    dict(
-        [
-            _row(_S.START, RequestHeaders, Session._on_request_headers, _S.GATHER, _S.AWAIT, _S.RELAY),
-            _row(_S.START, ResponseHeaders, Session._on_foreign_answer, _S.RELAY),
-            _row(_S.START, Misconfigured, Session._on_misconfigured),
-            _row(_S.GATHER, RequestBody, Session._on_request_body, _S.GATHER, _S.AWAIT),
-            _row(_S.GATHER, RequestTrailers, Session._decide, _S.AWAIT),
-            _row(_S.GATHER, ResponseHeaders, Session._on_answer, _S.ANSWER),  # before the verdict: an error
-            _row(_S.AWAIT, RequestTrailers, Session._pass_request_trailers, _S.AWAIT),
-            _row(_S.AWAIT, ResponseHeaders, Session._on_answer, _S.ANSWER),
-            _row(_S.AWAIT, ResponseBody, Session._on_skipped_headers),
-            _row(_S.AWAIT, ResponseTrailers, Session._on_skipped_headers),
-            _row(_S.ANSWER, RequestBody, Session._swallow, _S.ANSWER),  # the rest of a request that was answered early
-            _row(_S.ANSWER, RequestTrailers, Session._swallow, _S.ANSWER),
-            _row(_S.ANSWER, ResponseBody, Session._on_answer_body, _S.ANSWER),
-            _row(_S.ANSWER, ResponseTrailers, Session._on_answer_trailers),
-            _row(_S.RELAY, RequestBody, Session._on_relayed_request_body, _S.RELAY),
-            _row(_S.RELAY, RequestTrailers, Session._pass_request_trailers, _S.RELAY),
-            _row(_S.RELAY, ResponseHeaders, Session._on_relayed_headers, _S.RELAY),
-            _row(_S.RELAY, ResponseBody, Session._on_relayed_body, _S.RELAY),
-            _row(_S.RELAY, ResponseTrailers, Session._on_relayed_trailers),
-            *(_row(_S.START, event, Session._on_skipped_headers) for event in _BODIES),
-            *(_row(state, Expired, Session._on_expired) for state in _RUNNING),
-            *(_row(state, Closed, Session._on_closed) for state in _RUNNING),
-            *(_row(_S.OVER, event, Session._swallow) for event in get_args(Event)),
-        ]
-    )
+    {pair: (getattr(Session, handler), leads_to) for pair, (handler, leads_to) in TABLE.items()}
 )
+"""The table with the handlers themselves in it."""

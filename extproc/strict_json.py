@@ -102,8 +102,13 @@ def apply(document: Json, edits: Sequence[Edit]) -> Json:
         change = root
         for step in edit.path:
             change = change.below.setdefault(step, _Change())
-        change.value = edit.value
-        change.made = True
+        if edit.place == "at":
+            change.value = edit.value
+            change.made = True
+        elif edit.place == "before":
+            change.before.append(edit.value)
+        else:
+            change.behind += str(edit.value)
     changed: Json = _changed(document, root)
     return changed
 
@@ -206,21 +211,36 @@ class _Change:
     below: dict[str | int, _Change] = field(default_factory=dict)
     value: Any = None
     made: bool = False
+    before: list[Any] = field(default_factory=list)
+    behind: str = ""
 
 
 def _changed(value: Json, change: _Change) -> Any:
     if change.made:
-        return change.value
+        return _with_end(change.value, change)
     if not change.below:
-        return value
+        return _with_end(value, change)
     if isinstance(value, dict):
         members: dict[Any, Any] = dict(value)
         for key, inner in change.below.items():
-            members[key] = inner.value if inner.made else _changed(members[key], inner)
+            members[key] = _changed(None if inner.made else members[key], inner)
         return {key: member for key, member in members.items() if member is not REMOVED}
     if isinstance(value, list):
-        elements: Any = list(value)
-        for index, inner in change.below.items():
-            elements[index] = _changed(elements[index], inner)
-        return [element for element in elements if element is not REMOVED]
+        return _elements(value, change)
     raise LookupError("an edit's path leads through a value that has no members")
+
+
+def _elements(value: list[Json], change: _Change) -> list[Any]:
+    elements: list[list[Any]] = [[element] for element in value]
+    for index, inner in change.below.items():
+        if not isinstance(index, int) or not 0 <= index <= len(value) - (not inner.before):
+            raise LookupError("an edit's path leads to no element")
+        if index == len(value):
+            elements.append(inner.before)
+        else:
+            elements[index] = [*inner.before, _changed(value[index], inner)]
+    return [element for several in elements for element in several if element is not REMOVED]
+
+
+def _with_end(value: Any, change: _Change) -> Any:
+    return value + change.behind if isinstance(value, str) else value

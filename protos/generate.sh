@@ -9,4 +9,4 @@ out=${1:-.}
 "${PYTHON:-.venv/bin/python}" -m grpc_tools.protoc \
   -Iextproc/runtime/_pb=protos \
   --python_out="$out" --pyi_out="$out" \
-  extproc/runtime/_pb/ext_proc.proto extproc/runtime/_pb/recording.proto extproc/runtime/_pb/decision.proto
+  extproc/runtime/_pb/ext_proc.proto extproc/runtime/_pb/recording.proto extproc/runtime/_pb/decision.proto extproc/runtime/_pb/detector.proto

@@ -184,3 +184,37 @@ def test_any_bytes_are_read_or_malformed(body: bytes) -> None:
     with contextlib.suppress(Malformed):
         document = read(body, SHAPE, LIMITS)
     assert isinstance(document, dict)
+
+
+# ---- edits beside what is there ----
+
+
+def test_elements_are_put_before_others_and_at_the_end_whatever_becomes_of_those() -> None:
+    document: Json = {"a": [1, {"b": "x"}, 3]}
+    edits = [
+        Edit(("a", 0), "new", "before"),
+        Edit(("a", 1, "b"), "y"),
+        Edit(("a", 2), REMOVED),
+        Edit(("a", 2), "last but gone", "before"),
+        Edit(("a", 3), "end", "before"),
+    ]
+    assert apply(document, edits) == {"a": ["new", 1, {"b": "y"}, "last but gone", "end"]}
+    assert document == {"a": [1, {"b": "x"}, 3]}
+    assert apply({"a": []}, [Edit(("a", 0), 1, "before")]) == {"a": [1]}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_put_behind_a_string_follows_what_edits_make_of_it(first: bool) -> None:
+    edits = [Edit(("a",), "new"), Edit(("a",), " end", "behind")]
+
+    assert apply({"a": "old"}, edits if first else edits[::-1]) == {"a": "new end"}
+    assert apply({"a": "old"}, edits[1:]) == {"a": "old end"}
+    assert apply({"a": "old"}, [Edit(("a",), REMOVED), edits[1]]) == {}
+
+
+@pytest.mark.parametrize("index", [2, -1])
+def test_an_element_that_is_not_there_is_no_place(index: int) -> None:
+    with pytest.raises(LookupError):
+        apply({"a": [1]}, [Edit(("a", index), 2)])
+    with pytest.raises(LookupError):
+        apply({"a": [1]}, [Edit(("a", index), 2, "before")])

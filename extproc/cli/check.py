@@ -83,7 +83,9 @@ def _report(
         "file": str(path),
         "ok": not errors,
         "revision": loaded.policy.revision if loaded else None,
-        "rules": [] if spec is None else [{**rule.model_dump(), "mode": rule.mode or spec.mode} for rule in spec.rules],
+        "rules": []
+        if spec is None
+        else [{**rule.model_dump(by_alias=True), "mode": rule.mode or spec.mode} for rule in spec.rules],
         "errors": [_as_json(problem) for problem in errors],
         "warnings": [_as_json(problem) for problem in warnings],
     }

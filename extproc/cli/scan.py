@@ -86,7 +86,7 @@ def _show(policy: CompiledPolicy, scope: str, judged: TextJudgement) -> None:
             action = found.action.name.lower() + (" (monitored)" if found.monitored else "")
             table.add_row(found.rule, found.match, str(found.start), str(found.end), action, f"{found.score:.2f}")
         console.print(table)
-    if judged.action in (Action.NEUTRALISE, Action.MASK, Action.REDACT) and judged.output is not None:
+    if Action.SPOTLIGHT <= judged.action <= Action.REDACT and judged.output is not None:
         console.print("leaves as:", style="bold")
         console.print(_visible(judged.output), soft_wrap=True)
 

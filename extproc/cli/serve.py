@@ -114,6 +114,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _serve(args: argparse.Namespace) -> int:
     from extproc.runtime.audit import open_audit_file
+    from extproc.runtime.detectors import DetectorError
     from extproc.runtime.server import run_server
     from extproc.runtime.transports.base import ListenError
     from extproc.runtime.workers import Link
@@ -137,7 +138,7 @@ def _serve(args: argparse.Namespace) -> int:
                     link.on_orphaned(asyncio.get_running_loop(), serving.stop)
 
             asyncio.run(run_server(setup, on_ready))
-        except (ListenError, OSError) as error:
+        except (ListenError, DetectorError, OSError) as error:
             raise UsageError(str(error)) from None
     return 0
 

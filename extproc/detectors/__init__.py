@@ -16,6 +16,12 @@ Pack = Mapping[str, Any]
 Options = Mapping[str, Any]
 
 
+def _any_text(pack: Pack, options: Options) -> Detector:
+    from extproc.detectors import any_text
+
+    return any_text.build(pack, options)
+
+
 def _secrets(pack: Pack, options: Options) -> StreamDetector:
     from extproc.detectors import secrets
 
@@ -64,16 +70,19 @@ class DetectorKind:
 
     ``streams``: it decides on running text, with exact spans and a marker for each, so it may read ``response.*``
     scopes and redact. ``neutralises``: it knows a harmless form of what it finds, and its places are exact.
+    ``inspects``: it looks at what a text says.
     """
 
     build: Callable[[Pack, Options], Detector]
     pack: str = ""
     streams: bool = False
     neutralises: bool = False
+    inspects: bool = True
 
 
 DETECTORS: Final[Mapping[str, DetectorKind]] = MappingProxyType(
     {
+        "any_text": DetectorKind(_any_text, inspects=False),
         "exact_values": DetectorKind(_exact_values, streams=True),
         "hidden_context": DetectorKind(_hidden_context, streams=True),
         "improper_output": DetectorKind(_improper_output, pack="improper_output", streams=True, neutralises=True),

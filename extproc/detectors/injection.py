@@ -87,7 +87,8 @@ class InjectionDetector:
         self._rulebook: Final = rulebook
         self._vocabulary: Final = vocabulary
         self._model: Final = model
-        self._spelling: Final = Spelling(vocabulary.words, () if model is None else model.concepts)
+        known = rulebook.codes if model is None else [*rulebook.codes, *model.concepts]
+        self._spelling: Final = Spelling(vocabulary.words, known)
         words = set(rulebook.unspaced)
         if model is not None:
             words.update(model.concepts.unspaced)
@@ -162,14 +163,16 @@ def _evidence(rules: Iterable[Rule]) -> float:
 
 
 def build(pack: Mapping[str, Any], options: Mapping[str, Any]) -> InjectionDetector:
-    """Compile a pack. The options ``threshold`` and ``model`` take the place of the pack's; a model is parsed JSON.
+    """Compile a pack. The options ``threshold`` and ``model`` take the place of the pack's.
+
+    A model is parsed JSON. Where only its name stands (the shell puts the model in its place), there is none.
 
     Raises:
         PackError: the pack or the options are wrong, at the place that it names.
     """
     fields = Fields(pack)
     settings = Fields(options, ("options",))
-    model = next((read_model(source.mapping("model")) for source in (settings, fields) if "model" in source), None)
+    model = _model(settings) or _model(fields)
     default = _share(fields, "threshold") if model is None else model.threshold
     threshold = _share(settings, "threshold", default)
     settings.close()
@@ -185,6 +188,12 @@ def build(pack: Mapping[str, Any], options: Mapping[str, Any]) -> InjectionDetec
     fields.close()
     rulebook = Rulebook([pair for pairs in rules.values() for pair in pairs])
     return InjectionDetector(rulebook, vocabulary, threshold, model)
+
+
+def _model(fields: Fields) -> LinearModel | None:
+    if "model" not in fields or isinstance(fields.value("model"), str):
+        return None
+    return read_model(fields.mapping("model"))
 
 
 def _lists(fields: Fields) -> dict[str, Part]:

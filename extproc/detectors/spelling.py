@@ -60,7 +60,8 @@ class Spelling(dict[str, str]):
             return self._by_gap[word]
         if len(word) <= _GAPPED:
             return None
-        return next((gap for gap in _gaps(word) if gap in self._keys), None)
+        # One letter more at the end makes another word: a plural, a past tense.
+        return next((gap for gap in _gaps(word)[:-1] if gap in self._keys), None)
 
 
 def _letters(word: str) -> str:

@@ -25,6 +25,7 @@ from extproc.dialects.anthropic_blocks import Reader
 from extproc.dialects.anthropic_events import CountDecoder, MessageDecoder
 from extproc.dialects.base import Decoder
 from extproc.dialects.members import Members, fields, flag, largest, required_string
+from extproc.dialects.notes import in_blocks
 from extproc.dialects.prompt_templates import check_template_arguments
 from extproc.dialects.settings import Names, named, read_settings
 from extproc.dialects.tools import removal
@@ -136,6 +137,11 @@ class AnthropicMessages:
         if gone and any(found.text in names for found in strings(choice, ()) if not found.keys):
             edits.append(Edit(("tool_choice",), REMOVED))
         return tuple(edits)
+
+    def with_system_note(self, request: ChatRequest, note: str) -> tuple[Edit, ...]:
+        """In the system prompt, as its last block or its last words."""
+        system = request.document.get("system")
+        return in_blocks(system, ("system",), note) if system else (Edit(("system",), note),)
 
     def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:
         """A decoder for the answer, by what the upstream says it is, whatever was asked for."""

@@ -66,6 +66,10 @@ class Dialect(Protocol):
         """The edits that take these declared tools, and any choice that names them, out of the request."""
         ...
 
+    def with_system_note(self, request: ChatRequest, note: str) -> tuple[Edit, ...]:
+        """The edits that have the model told a note as by its system; none where the request has no place for one."""
+        ...
+
     def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:
         """A decoder for the answer to ``request``. Status >= 400 or a content type that the API does not use gives
         one that reads the whole body as channel ``(0, "body")``."""

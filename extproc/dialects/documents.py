@@ -30,6 +30,10 @@ class OneDocument:
         """Nothing: the API has no tools."""
         return ()
 
+    def with_system_note(self, request: ChatRequest, note: str) -> tuple[Edit, ...]:  # noqa: ARG002
+        """Nothing: nothing here is told to a model."""
+        return ()
+
     def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:  # noqa: ARG002
         """A decoder for the answer, by what the upstream says it is."""
         if status < 400 and media_type(content_type) == "application/json":

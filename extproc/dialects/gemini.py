@@ -18,6 +18,7 @@ from extproc.dialects.gemini_content import (
     generation_limits,
     last_of_model,
     media_asked_for,
+    note_edits,
     read_content,
     read_parameter,
     read_tools,
@@ -74,6 +75,10 @@ class _Gemini:
         """The edits that take these declared tools, and any choice that names them, out of the request."""
         return removal(request, names)
 
+    def with_system_note(self, request: ChatRequest, note: str) -> tuple[Edit, ...]:  # noqa: ARG002
+        """Nothing: no model answers here."""
+        return ()
+
     def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:  # noqa: ARG002
         """A decoder that reads the whole answer as one text."""
         if status < 400 and media_type(content_type) == "application/json":
@@ -112,6 +117,10 @@ class GeminiGenerate(_Gemini):
             settings=tuple(settings),
             sse=not _SSE.isdisjoint(head.query.split("&")),
         )
+
+    def with_system_note(self, request: ChatRequest, note: str) -> tuple[Edit, ...]:
+        """In the system instruction; what is cached has its own, and takes no other."""
+        return note_edits(request.document, note)
 
     def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:
         """A decoder for the answer. JSON is one array where a stream was asked for, and one object elsewhere."""

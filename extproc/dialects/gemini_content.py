@@ -13,6 +13,7 @@ from typing import Final
 from extproc.chat import REMOVED, ChatRequest, Edit, Json, JsonPath, Malformed, ToolDefinition
 from extproc.dialects.gemini_names import camel, each, member, spelled
 from extproc.dialects.members import Members, flag, largest, object_, required_string, string
+from extproc.dialects.notes import in_text
 from extproc.dialects.untrusted import Untrusted, is_base64, strings
 from extproc.strict_json import read_answer
 
@@ -226,6 +227,24 @@ def removal(request: ChatRequest, names: frozenset[str]) -> tuple[Edit, ...]:
         if members.get(choice) is not None and (emptied or _allowed(members) & names):
             edits.append(Edit((*prefix, choice), REMOVED))
     return tuple(edits)
+
+
+def note_edits(document: Members, note: str) -> tuple[Edit, ...]:
+    """The edits that put a note into the system instruction; none beside a cache, which brings its own."""
+    if member(document, "cachedContent") is not None:
+        return ()
+    name = spelled(document, "systemInstruction")
+    said = document.get(name)
+    if not isinstance(said, dict):
+        return (Edit((name,), {"parts": [{"text": note}]}),) if not said else in_text(said, (name,), note)
+    field = spelled(said, "parts")
+    parts = said.get(field)
+    part: dict[str, Json] = {"text": note}
+    if isinstance(parts, list):
+        return (Edit((name, field, len(parts)), part, "before"),)
+    if isinstance(parts, dict):
+        return in_text(parts.get("text"), (name, field, "text"), note)
+    return (Edit((name, field), [part]),)
 
 
 def requests_in(document: Members) -> Iterator[tuple[JsonPath, Members]]:

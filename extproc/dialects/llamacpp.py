@@ -63,6 +63,10 @@ class _Native(OneDocument):
         """The edits that take these declared tools out of the request; only conversations have any."""
         return _CHAT.without_tools(request, names)
 
+    def with_system_note(self, request: ChatRequest, note: str) -> tuple[Edit, ...]:
+        """As in a chat, if it is one: a prompt has no system."""
+        return _CHAT.with_system_note(request, note)
+
     def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:
         """A decoder for the answer, which is one document."""
         if status < 400 and media_type(content_type) == "application/json":

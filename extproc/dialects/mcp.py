@@ -79,6 +79,10 @@ class Mcp:
         """Nothing: an MCP request declares no tools."""
         return ()
 
+    def with_system_note(self, request: ChatRequest, note: str) -> tuple[Edit, ...]:  # noqa: ARG002
+        """Nothing: no model reads an MCP request."""
+        return ()
+
     def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:
         """A decoder for the answer, by what the server says it is; clients read errors of the protocol anywhere."""
         phrase = partial(error, identity=answer_id(request))

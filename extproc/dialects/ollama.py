@@ -12,6 +12,7 @@ from extproc.chat import ChatRequest, Denial, Edit, JsonPath, Malformed, Paramet
 from extproc.dialects.answers import BodyDecoder, media_type
 from extproc.dialects.base import Decoder
 from extproc.dialects.members import Members, fields, flag, largest, object_, objects, required_string, string
+from extproc.dialects.notes import in_member, in_messages
 from extproc.dialects.ollama_lines import LinesDecoder, answer_head, streamed_answer, whole_answer
 from extproc.dialects.settings import Names, named, read_settings
 from extproc.dialects.tools import declared_tools, removal
@@ -80,6 +81,13 @@ class _Ollama:
     def without_tools(self, request: ChatRequest, names: frozenset[str]) -> tuple[Edit, ...]:
         """The edits that take these declared tools out of the request; there is no choice that could name them."""
         return removal(request, names, ())
+
+    def with_system_note(self, request: ChatRequest, note: str) -> tuple[Edit, ...]:
+        """In the system's message or member. Where there was none, it takes the place of the model's own."""
+        if self._chat:
+            return in_messages(request.document, note, blocks=False)
+        # A raw prompt goes to the model as it is, without a system.
+        return () if request.document.get("raw") else in_member(request.document, "system", note)
 
     def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:
         """A decoder for the answer, by what the upstream says it is, whatever was asked for."""

@@ -22,6 +22,7 @@ from extproc.dialects.members import (
     required_string,
     string,
 )
+from extproc.dialects.notes import in_messages
 from extproc.dialects.openai_chunks import ChatDecoder, answer_head, streamed_answer, whole_answer
 from extproc.dialects.prompt_templates import check_template_arguments
 from extproc.dialects.server_settings import LLAMACPP, SAMPLING, SGLANG, VLLM
@@ -152,6 +153,10 @@ class OpenAiChat:
     def without_tools(self, request: ChatRequest, names: frozenset[str]) -> tuple[Edit, ...]:
         """The edits that take these declared tools, and any choice that names them, out of the request."""
         return removal(request, names, ("tool_choice", "function_call", "parallel_tool_calls"))
+
+    def with_system_note(self, request: ChatRequest, note: str) -> tuple[Edit, ...]:
+        """In the system's or developer's message that comes first, or before all messages as one of its own."""
+        return in_messages(request.document, note)
 
     def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:
         """A decoder for the answer, by what the upstream says it is, whatever was asked for."""

@@ -70,6 +70,10 @@ class OpenAiCompletions:
         """Nothing: the API has no tools."""
         return ()
 
+    def with_system_note(self, request: ChatRequest, note: str) -> tuple[Edit, ...]:  # noqa: ARG002
+        """Nothing: a prompt is one text, and has no system."""
+        return ()
+
     def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:
         """A decoder for the answer, by what the upstream says it is, whatever was asked for."""
         kind = media_type(content_type)

@@ -16,6 +16,7 @@ from extproc.chat import REMOVED, ChatRequest, Denial, Edit, RequestHead
 from extproc.dialects.answers import BodyDecoder, media_type
 from extproc.dialects.base import Decoder
 from extproc.dialects.members import Members, fields, flag, largest, object_, objects, required_string, string
+from extproc.dialects.notes import in_member
 from extproc.dialects.openai_chat import error
 from extproc.dialects.prompt_templates import check_template_arguments
 from extproc.dialects.responses_answers import ResponsesDecoder
@@ -153,6 +154,10 @@ class OpenAiResponses:
         in_items = [Edit(tool.path, REMOVED) for tool in request.tools if tool not in listed and tool.name in names]
         edits = removal(replace(request, tools=listed), names, ("tool_choice", "parallel_tool_calls"))
         return (*dict.fromkeys(edits), *dict.fromkeys(in_items))
+
+    def with_system_note(self, request: ChatRequest, note: str) -> tuple[Edit, ...]:
+        """In the instructions."""
+        return in_member(request.document, "instructions", note)
 
     def decoder(self, request: ChatRequest, status: int, content_type: str, limit_bytes: int) -> Decoder:
         """A decoder for the answer, by what the upstream says it is, whatever was asked for."""

@@ -9,14 +9,17 @@ a redaction replaces, a note changes nothing. The outcome depends on the text al
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from extproc.detectors.base import NO_EXCHANGE, Exchange, Match, Span, StreamDetector
 from extproc.detectors.gathered import Gathered
 from extproc.policy.compiler import CompiledPolicy, Rule
 from extproc.policy.decision import Action, Finding
 from extproc.policy.reading import finding
+
+OnUnsure: TypeAlias = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +52,23 @@ class ChannelScan(Protocol):
         ...
 
 
-def open_channel(policy: CompiledPolicy, scope: str, exchange: Exchange = NO_EXCHANGE) -> ChannelScan | None:
-    """Start the scan of a channel, or return None where no rule reads its scope."""
+def open_channel(
+    policy: CompiledPolicy,
+    scope: str,
+    exchange: Exchange = NO_EXCHANGE,
+    on_unsure: OnUnsure = lambda _detector: None,
+) -> ChannelScan | None:
+    """Start the scan of a channel, or return None where no rule reads its scope.
+
+    ``on_unsure`` hears which external detector would be asked about this text if it stood in a request: an answer does
+    not wait for others.
+    """
     rules = policy.by_scope[scope]
     if not rules:
         return None
     if len(rules) == 1:
-        return _OneRule(rules[0], scope, exchange)
-    return _SeveralRules(rules, scope, exchange)
+        return _OneRule(rules[0], scope, exchange, on_unsure)
+    return _SeveralRules(rules, scope, exchange, on_unsure)
 
 
 class _OneRule:
@@ -64,11 +76,11 @@ class _OneRule:
 
     __slots__ = ("_rule", "_scan", "_scope", "settled")
 
-    def __init__(self, rule: Rule, scope: str, exchange: Exchange) -> None:
+    def __init__(self, rule: Rule, scope: str, exchange: Exchange, on_unsure: OnUnsure) -> None:
         self.settled = 0
         self._rule: Final = rule
         self._scope: Final = scope
-        self._scan: Final = _detector_of(rule).stream(exchange)
+        self._scan: Final = _detector_of(rule, on_unsure).stream(exchange)
 
     def feed(self, text: str, final: bool) -> list[Redaction]:
         spans = self._scan.feed(text, final)
@@ -92,11 +104,11 @@ class _SeveralRules:
 
     __slots__ = ("_covered", "_pending", "_rules", "_scans", "_scope", "settled")
 
-    def __init__(self, rules: tuple[Rule, ...], scope: str, exchange: Exchange) -> None:
+    def __init__(self, rules: tuple[Rule, ...], scope: str, exchange: Exchange, on_unsure: OnUnsure) -> None:
         self.settled = 0
         self._scope: Final = scope
         self._rules: Final = rules
-        self._scans: Final = [(rule, _detector_of(rule).stream(exchange)) for rule in rules]
+        self._scans: Final = [(rule, _detector_of(rule, on_unsure).stream(exchange)) for rule in rules]
         self._pending: list[tuple[Rule, Span]] = []
         self._covered = 0  # the end of the last piece that was replaced
 
@@ -209,5 +221,10 @@ def _finding(rule: Rule, scope: str, span: Span) -> Finding:
     return finding(rule, scope, Match(span.start, span.end, span.rule))
 
 
-def _detector_of(rule: Rule) -> StreamDetector:
-    return rule.stream if rule.stream is not None else Gathered(rule.detector)
+def _detector_of(rule: Rule, on_unsure: OnUnsure = lambda _detector: None) -> StreamDetector:
+    if rule.stream is not None:
+        return rule.stream
+    second = rule.second
+    if second is None:
+        return Gathered(rule.detector)
+    return Gathered(rule.detector, lambda scan: on_unsure(second.detector) if second.wanted(scan.score) else None)

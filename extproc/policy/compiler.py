@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, cast
 
@@ -16,8 +16,11 @@ from extproc.detectors import DETECTORS
 from extproc.detectors.base import Detector, StreamDetector
 from extproc.policy.decision import Action
 from extproc.policy.document import LimitsDocument, ParameterDocument, PolicyDocument, RuleDocument
+from extproc.policy.external import ExternalDetector, OnTimeout, SecondOpinionDocument
+from extproc.policy.marks import Spotlighting
 from extproc.policy.models import ModelAllowlist, compile_models
 from extproc.policy.parameters import ParameterPolicy, ParameterRule, Treatment, compile_parameters
+from extproc.policy.section import SpotlightingDocument
 from extproc.policy.tools import ToolPolicy, compile_tools
 from extproc.policy.unseen import compile_unseen
 
@@ -44,10 +47,31 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondOpinion:
+    """Whom a rule asks where its own detector is not sure: where that scores from ``low`` to ``high``, both included.
+
+    What the other one scores at ``threshold`` or above is a finding. Of one request it is asked at most
+    ``questions_max`` times.
+    """
+
+    detector: str
+    low: float
+    high: float
+    on_timeout: OnTimeout
+    threshold: float
+    questions_max: int
+
+    def wanted(self, score: float) -> bool:
+        """Whether the rule's own detector is not sure."""
+        return self.low <= score <= self.high
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A detector, where it reads, and what a finding asks for. ``monitored``: findings are recorded, not acted on.
 
     ``stream`` is the detector again where it can decide on running text. ``scores``: its score is the injection score.
+    ``inspects``: it looks at what a text says.
     """
 
     id: str
@@ -58,6 +82,8 @@ class Rule:
     owasp: tuple[str, ...]
     monitored: bool
     scores: bool
+    inspects: bool = True
+    second: SecondOpinion | None = None
 
     @property
     def masks(self) -> bool:
@@ -71,7 +97,8 @@ class CompiledPolicy:
 
     ``by_scope`` holds the rules of each scope, in the policy's order. ``unread`` holds, for each request scope, what
     does not read it, as the audit names it. ``restores_in`` allows the tools whose arguments get masked values back.
-    ``unseen``: what happens to each kind of content that no detector reads.
+    ``unseen``: what happens to each kind of content that no detector reads. ``external``: the detectors outside of this
+    process that rules ask for a second opinion, by name; only the shell looks at what they are.
     """
 
     name: str
@@ -88,11 +115,13 @@ class CompiledPolicy:
     unseen: Mapping[str, Action]
     tools: ToolPolicy
     restores_in: ToolPolicy
+    spotlighting: Spotlighting
     rules: tuple[Rule, ...]
     by_scope: Mapping[str, tuple[Rule, ...]]
     unread: Mapping[str, tuple[str, ...]]
     refusal_style: RefusalStyle
     refusal_status: int
+    external: Mapping[str, ExternalDetector] = field(default_factory=dict)
 
     @property
     def enforces(self) -> bool:
@@ -118,7 +147,7 @@ class CompiledPolicy:
 def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detector], revision: str) -> CompiledPolicy:
     """Compile a document. ``detectors`` holds one built detector for each rule id."""
     spec = document.spec
-    rules = tuple(_rule(rule, detectors[rule.id], spec.mode) for rule in spec.rules)
+    rules = tuple(_rule(rule, detectors[rule.id], spec.mode, spec.detectors) for rule in spec.rules)
     return CompiledPolicy(
         name=document.metadata.name,
         revision=revision,
@@ -134,15 +163,17 @@ def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detector], 
         unseen=compile_unseen(spec.not_inspected.default, spec.not_inspected.model_dump()),
         tools=compile_tools(spec.tools.default, (tool.name for tool in spec.tools.allow)),
         restores_in=compile_tools("deny", spec.masking.restore_in_tools),
+        spotlighting=_spotlighting(spec.spotlighting),
         rules=rules,
         by_scope=_by_scope(rules),
         unread=_unread(rules),
         refusal_style=spec.refusal.style,
         refusal_status=spec.refusal.status,
+        external=_asked(rules, spec.detectors),
     )
 
 
-def _rule(rule: RuleDocument, detector: Detector, mode: Mode) -> Rule:
+def _rule(rule: RuleDocument, detector: Detector, mode: Mode, external: Mapping[str, ExternalDetector]) -> Rule:
     return Rule(
         id=rule.id,
         detector=detector,
@@ -152,7 +183,23 @@ def _rule(rule: RuleDocument, detector: Detector, mode: Mode) -> Rule:
         owasp=tuple(rule.owasp),
         monitored=(rule.mode or mode) == "monitor",
         scores=rule.detector == INJECTION,
+        inspects=DETECTORS[rule.detector].inspects,
+        second=None if rule.second_opinion is None else _second(rule.second_opinion, external),
     )
+
+
+def _spotlighting(said: SpotlightingDocument) -> Spotlighting:
+    return Spotlighting(said.method, said.note, said.unavailable == "deny")
+
+
+def _second(said: SecondOpinionDocument, external: Mapping[str, ExternalDetector]) -> SecondOpinion:
+    asked, (low, high) = external[said.detector], said.band
+    return SecondOpinion(said.detector, low, high, said.on_timeout, asked.threshold, asked.per_request)
+
+
+def _asked(rules: Iterable[Rule], external: Mapping[str, ExternalDetector]) -> Mapping[str, ExternalDetector]:
+    names = dict.fromkeys(rule.second.detector for rule in rules if rule.second is not None)
+    return MappingProxyType({name: external[name] for name in names})
 
 
 def _limits(limits: LimitsDocument) -> Limits:
@@ -193,7 +240,7 @@ def _unread(rules: Sequence[Rule]) -> Mapping[str, tuple[str, ...]]:
     scored = any(rule.scores for rule in rules)
     unread: dict[str, tuple[str, ...]] = {}
     for scope in REQUEST_SCOPES:
-        reading = [rule for rule in rules if scope in rule.scopes]
+        reading = [rule for rule in rules if scope in rule.scopes and rule.inspects]
         if not reading:
             unread[scope] = (scope,)
         elif scored and not any(rule.scores for rule in reading):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from extproc.chat import Denial, Edit, JsonPath
+from extproc.policy.marks import Marks
 
 
 class Action(enum.IntEnum):
@@ -17,10 +18,11 @@ class Action(enum.IntEnum):
 
     ALLOW = 0
     FLAG = 1
-    NEUTRALISE = 2  # leave the text readable, but harmless
-    MASK = 3  # the upstream sees a placeholder, the client the value
-    REDACT = 4
-    DENY = 5
+    SPOTLIGHT = 2  # mark the whole text as data, and tell the model
+    NEUTRALISE = 3  # leave the text readable, but harmless
+    MASK = 4  # the upstream sees a placeholder, the client the value
+    REDACT = 5
+    DENY = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ class Decision:
     inspected: tuple[str, ...] = ()
     not_inspected: tuple[str, ...] = ()
     injection_score: float = 0.0
+    second_opinions: tuple[str, ...] = ()
     masks: Mapping[str, str] = field(default_factory=dict, repr=False)
+    marks: Marks | None = None
 
 
 @dataclass(slots=True)
@@ -77,6 +81,7 @@ class DecisionRecord:
     inspected: list[str] = field(default_factory=list)  # the scope of each text and call that a rule read
     not_inspected: list[str] = field(default_factory=list)  # what none did, one entry each
     injection_score: float = 0.0
+    second_opinions: list[str] = field(default_factory=list)  # what came of each text that was uncertain: guard:cleared
     request_bytes: int = 0
     response_bytes: int = 0
     held_bytes_max: int = 0

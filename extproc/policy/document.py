@@ -18,19 +18,21 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from extproc.chat import REQUEST_SCOPES, RESPONSE_SCOPES, WHOLE_SCOPES
 from extproc.detectors import DETECTORS
+from extproc.policy.external import ExternalDetector, SecondOpinionDocument
+from extproc.policy.marks import SCOPES as SPOTLIT_SCOPES
 from extproc.policy.models import BadName, check_entry
 from extproc.policy.parameters import CALLED, CANNOT_BE_STRIPPED
+from extproc.policy.section import STRICT, MaskingDocument, SpotlightingDocument
+from extproc.policy.section import wrong as _wrong
 from extproc.policy.unseen import UnseenAction
 
 _UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -44,10 +46,6 @@ _OWASP: Final = r"^[A-Z]{2,5}[0-9]{2}:20[0-9]{2}$"
 _SCOPES: Final = (*REQUEST_SCOPES, *RESPONSE_SCOPES)
 # SDKs send the same request again on these, so a refusal with one of them would be asked for three times.
 _RETRIED: Final = frozenset({408, 409, 425, 429})
-
-
-def _wrong(message: str) -> PydanticCustomError:
-    return PydanticCustomError("policy", "{message}", {"message": message})
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -116,13 +114,13 @@ ParameterName = Annotated[str, AfterValidator(_parameter)]
 Model = Annotated[str, AfterValidator(_model)]
 Number = Annotated[float, Field(ge=-1e15, le=1e15)]
 Owasp = Annotated[str, Field(pattern=_OWASP)]
-ToolName = Annotated[str, Field(min_length=1, max_length=256)]
+DetectorName = Annotated[str, Field(pattern=_ID)]
 
 
 class _Strict(BaseModel):
-    """No unknown fields, no guessing of types, no changes after."""
+    """What every section is."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+    model_config = STRICT
 
 
 class MetadataDocument(_Strict):
@@ -252,14 +250,6 @@ class ToolsDocument(_Strict):
     allow: Annotated[list[ToolDocument], Field(description="the tools that may be used")] = []
 
 
-class MaskingDocument(_Strict):
-    """Where the values that rules mask are put back, besides the text of the answer."""
-
-    restore_in_tools: Annotated[
-        list[ToolName], Field(description="tools whose arguments get the values back: exact names or globs")
-    ] = []
-
-
 class RuleDocument(_Strict):
     """A detector, where it reads, and what a finding leads to."""
 
@@ -271,16 +261,20 @@ class RuleDocument(_Strict):
     options: Annotated[dict[str, Any], Field(description="the detector's own settings")] = {}
     scope: Annotated[list[Scope], Field(min_length=1, description="whose text to read")]
     action: Annotated[
-        Literal["flag", "neutralise", "mask", "redact", "deny"],
+        Literal["flag", "spotlight", "neutralise", "mask", "redact", "deny"],
         Field(
-            description="flag: record only; neutralise: make harmless; mask: a placeholder for the upstream, the value "
-            "again for the client; redact: replace; deny: refuse or cut off"
+            description="flag: record only; spotlight: mark the whole text as data; neutralise: make harmless; "
+            "mask: a placeholder for the upstream, the value again for the client; redact: replace; deny: refuse or "
+            "cut off"
         ),
     ]
     owasp: Annotated[list[Owasp], Field(description="the OWASP entries it answers, with their year: LLM01:2025")] = []
     mode: Annotated[
         Literal["enforce", "monitor"] | None,
         Field(description="monitor: record, act on nothing; default: the policy's"),
+    ] = None
+    second_opinion: Annotated[
+        SecondOpinionDocument | None, Field(description="whom to ask where the detector is not sure")
     ] = None
 
     @field_validator("detector")
@@ -316,6 +310,17 @@ class RuleDocument(_Strict):
         answers = [scope for scope in info.data.get("scope", ()) if scope in RESPONSE_SCOPES]
         if value == "mask" and answers:
             raise _wrong(f"mask hides a value from the upstream, so it is for requests and cannot read {answers[0]}")
+        vouched = [scope for scope in info.data.get("scope", ()) if scope not in SPOTLIT_SCOPES]
+        if value == "spotlight" and vouched:
+            known = ", ".join(SPOTLIT_SCOPES)
+            raise _wrong(f"spotlight is for text that nobody vouches for ({known}) and cannot read {vouched[0]}")
+        return value
+
+    @field_validator("second_opinion")
+    @classmethod
+    def _unsure(cls, value: SecondOpinionDocument | None, info: ValidationInfo) -> SecondOpinionDocument | None:
+        if value is not None and info.data.get("detector", "prompt_injection") != "prompt_injection":
+            raise _wrong('only the detector "prompt_injection" is ever unsure: the others find or do not')
         return value
 
 
@@ -358,6 +363,10 @@ class SpecDocument(_Strict):
     not_inspected: NotInspectedDocument = NotInspectedDocument()
     tools: ToolsDocument = ToolsDocument()
     masking: MaskingDocument = MaskingDocument()
+    spotlighting: SpotlightingDocument = SpotlightingDocument()
+    detectors: Annotated[
+        dict[DetectorName, ExternalDetector], Field(description="detectors outside of this process, by name")
+    ] = {}
     rules: Annotated[list[RuleDocument], Field(description="in order; the strictest finding decides")] = []
     refusal: RefusalDocument = RefusalDocument()
 

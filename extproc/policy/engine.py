@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from extproc.chat import REMOVED, RESPONSE_SCOPES, ChatRequest, Denial, Edit, JsonPath, Text, ToolCall
 from extproc.detectors.base import NO_EXCHANGE, Exchange
 from extproc.dialects.base import Dialect
+from extproc.messages import Opinion, Question
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision, Finding
+from extproc.policy.denials import failure
+from extproc.policy.marks import Marks, marks_for
 from extproc.policy.masking import NO_MASKS, Masks, restored_arguments
 from extproc.policy.parameters import Ruled, judge_parameters
 from extproc.policy.reading import ARGUMENTS, read, read_arguments, read_planted, read_texts, rewrite, stricter
+from extproc.policy.second_opinion import TIER, Opinions
+from extproc.policy.spotlight import spotlight
 from extproc.policy.unseen import OWASP as UNSEEN_OWASP
 from extproc.policy.unseen import said
 
@@ -44,19 +49,63 @@ class _Outcome:
 # ---- requests ----------------------------------------------------------------------------------------------------
 
 
-def judge_request(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str) -> Decision:
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A request on which others are to be heard first. ``conclude`` takes their answers, in this order."""
+
+    questions: tuple[Question, ...]
+    policy: CompiledPolicy = field(repr=False)
+    request: ChatRequest = field(repr=False)
+    dialect: Dialect = field(repr=False)
+    decision_id: str
+
+    @property
+    def not_inspected(self) -> list[str]:
+        """What to say where the exchange ends before there are answers."""
+        return [f"{TIER}:{question.detector}" for question in self.questions]
+
+
+def judge_request(
+    policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str
+) -> Decision | Pending:
     """Judge a request: its model, its parameters, what cannot be read, its tools, then every text by its scope.
 
-    ``edits`` redact and mask texts, strip tools and parameters, and clamp parameters; a denied request has none. The
-    tag of its placeholders follows from ``decision_id``.
+    What is refused anyway is decided without asking anybody. ``edits`` redact, mask and mark texts, strip tools and
+    parameters, and clamp parameters; a denied request has none. The tag of its placeholders follows from
+    ``decision_id``, as do its marks.
     """
+    opinions = Opinions()
+    decision = _judge(policy, request, dialect, decision_id, opinions)
+    if decision.denial is not None or not opinions.questions:
+        return decision
+    return Pending(opinions.questions, policy, request, dialect, decision_id)
+
+
+def conclude(pending: Pending, answers: Sequence[Opinion]) -> Decision:
+    """Judge a request once more, now with the answers. What is missing of them counts as skipped."""
+    opinions = Opinions(dict(zip(pending.questions, answers, strict=False)), frozenset(pending.questions))
+    return _judge(pending.policy, pending.request, pending.dialect, pending.decision_id, opinions)
+
+
+def _judge(
+    policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str, opinions: Opinions
+) -> Decision:
     masks = Masks(decision_id)
     tools = _judge_tools(policy, request, dialect, decision_id)
     parameters = _judge_parameters(policy, request, decision_id)
     stripped = [edit for edit in parameters.edits if edit.value is REMOVED]
     texts = _remaining(request.texts, (*tools.edits, *stripped))
     read_now, unread = texts[: policy.limits.texts], texts[policy.limits.texts :]
-    reading, edits = read_texts(policy, request.document, read_now, masks)
+    reading, edits = read_texts(policy, request.document, read_now, masks, opinions)
+    spotlit = spotlight(
+        policy.spotlighting,
+        request,
+        read_now,
+        reading.findings,
+        edits,
+        decision_id,
+        lambda note: dialect.with_system_note(request, note),
+    )
     decision = _decide(
         (
             _judge_model(policy, request, decision_id),
@@ -65,18 +114,32 @@ def judge_request(policy: CompiledPolicy, request: ChatRequest, dialect: Dialect
             _judge_unseen(policy, dict.fromkeys(request.not_inspected), "user", decision_id),
             tools,
             _judge_calls(policy, request.calls, decision_id),
-            _Outcome(tuple(reading.findings), edits, _denial_of(policy, reading.findings, decision_id)),
+            _Outcome(spotlit.findings, spotlit.edits, _denial_of(policy, spotlit.findings, decision_id)),
+            _judge_unheard(policy, opinions, decision_id),
         )
     )
     scopes = dict.fromkeys(text.scope for text in texts)
     skipped = [entry for scope in scopes for entry in policy.unread.get(scope, ())] + ["texts"] * bool(unread)
     return replace(
         decision,
-        inspected=tuple(text.scope for text in read_now if policy.by_scope[text.scope]),
-        not_inspected=(*request.not_inspected, *skipped),
+        inspected=tuple(text.scope for text in read_now if policy.unread.get(text.scope) != (text.scope,)),
+        not_inspected=(*request.not_inspected, *skipped, *spotlit.missed, *opinions.not_inspected),
         injection_score=reading.score or 0.0,
+        second_opinions=tuple(opinions.noted),
         masks=masks.values() if decision.denial is None else NO_MASKS,
+        marks=spotlit.marks if decision.denial is None else None,
     )
+
+
+def _judge_unheard(policy: CompiledPolicy, opinions: Opinions, decision_id: str) -> _Outcome:
+    """Texts of which nobody could say what they are, under rules that refuse then."""
+    found = tuple(
+        Finding(rule.id, "second_opinion_missing", scope, Action.DENY, rule.owasp, monitored=rule.monitored)
+        for rule, scope in opinions.unheard
+    )
+    refused = next((each.rule for each in found if not each.monitored), None)
+    denial = None if refused is None else replace(failure(policy, "", decision_id), rule=refused)
+    return _Outcome(found, denial=denial)
 
 
 def _remaining(texts: Sequence[Text], edits: Sequence[Edit]) -> Sequence[Text]:
@@ -192,21 +255,23 @@ def judge_call(
     decision_id: str,
     masks: Mapping[str, str] = NO_MASKS,
     exchange: Exchange = NO_EXCHANGE,
+    marks: Marks | None = None,
 ) -> Decision:
     """Judge a complete tool call: is the tool allowed, and what is in its arguments.
 
     A change is one Edit at path ``()`` whose value is the whole new arguments text. The rules read the arguments as the
-    upstream wrote them; then ``masks`` are put back if the policy names the tool for that.
+    upstream wrote them, less our own ``marks``; then ``masks`` are put back if the policy names the tool for that.
     """
+    said = call.arguments if marks is None else marks.taken_off(call.arguments)
     tool = _Outcome()
     if not policy.tools.allows(call.name):
         found = _control_finding(policy, "tools", "tool_not_allowed", ARGUMENTS, _TOOL_OWASP)
         # The model made the name up: it may be anything, a secret included, and is not said back.
         denial = _tool_denial(policy, [], decision_id) if policy.enforces else None
         tool = _Outcome((found,), denial=denial)
-    reading = read_arguments(policy, call.arguments, exchange)
+    reading = read_arguments(policy, said, exchange)
     reading.findings += map(stricter, read(policy.by_scope[ARGUMENTS], ARGUMENTS, call.name).findings)
-    arguments = rewrite(call.arguments, reading.cuts) if reading.cuts else call.arguments
+    arguments = rewrite(said, reading.cuts) if reading.cuts else said
     if masks and policy.restores_in.allows(call.name):
         arguments = restored_arguments(arguments, masks)
     edits = (Edit((), arguments),) if arguments != call.arguments else ()
@@ -233,7 +298,7 @@ class TextJudgement:
 
 
 def judge_text(policy: CompiledPolicy, scope: str, text: str) -> TextJudgement:
-    """Judge one text as if it had come alone in this scope. Placeholders in its output are no exchange's.
+    """Judge one text as if it had come alone in this scope. Placeholders and marks in its output are no exchange's.
 
     Raises:
         KeyError: there is no such scope.
@@ -244,6 +309,8 @@ def judge_text(policy: CompiledPolicy, scope: str, text: str) -> TextJudgement:
     reading.findings += planted.findings
     action = max((_acted(found) for found in reading.findings), default=Action.ALLOW)
     output = None if action is Action.DENY else rewrite(text, reading.cuts + planted.cuts, Masks(""))
+    if output is not None and any(_acted(found) is Action.SPOTLIGHT for found in reading.findings):
+        output = marks_for(policy.spotlighting.method, "", (text,)).put_on(output)
     return TextJudgement(action, tuple(reading.findings), reading.score, output)
 
 
@@ -301,32 +368,6 @@ def unknown_endpoint(policy: CompiledPolicy, method: str, path: str, decision_id
     return Denial(
         f"{name} is not allowed here", "endpoints", decision_id, policy.refusal_status, "endpoint_not_allowed"
     )
-
-
-def malformed(_policy: CompiledPolicy, message: str, decision_id: str) -> Denial:
-    """Refuse what is not a request of its API. ``message`` must be fit for the client."""
-    return Denial(message, "malformed", decision_id, 400, "invalid_request")
-
-
-def too_large(policy: CompiledPolicy, decision_id: str) -> Denial:
-    """Refuse a request body over ``limits.request_bytes``."""
-    message = f"the request is larger than {policy.limits.request_bytes} bytes"
-    return Denial(message, "limits", decision_id, 413, "request_too_large")
-
-
-def failure(_policy: CompiledPolicy, _what: str, decision_id: str) -> Denial:
-    """Refuse because something on our side failed. What failed is for the record, not for the client."""
-    return Denial("the request could not be checked", "error", decision_id, 500, "policy_error")
-
-
-def unreadable_answer(_policy: CompiledPolicy, reason: str, decision_id: str) -> Denial:
-    """Refuse an answer that cannot be read. ``reason`` must be fit for the client."""
-    return Denial(f"the answer could not be checked: {reason}", "unreadable_answer", decision_id, 502, "policy_error")
-
-
-def misconfigured(_policy: CompiledPolicy, why: str, decision_id: str) -> Denial:
-    """Refuse because the gateway hides part of the exchange from us."""
-    return Denial(f"the gateway is misconfigured: {why}", "misconfigured", decision_id, 500, "policy_error")
 
 
 def _tool_denial(policy: CompiledPolicy, names: Sequence[str], decision_id: str) -> Denial:

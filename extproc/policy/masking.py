@@ -54,7 +54,7 @@ class Masks:
     __slots__ = ("_counts", "_made", "_tag", "_values")
 
     def __init__(self, decision_id: str) -> None:
-        self._tag: Final = _tag(decision_id)
+        self._tag: Final = tag_of(decision_id, "masking")
         self._made: Final[dict[str, str]] = {}
         self._counts: Final[dict[str, int]] = {}
         self._values: Final[dict[str, str]] = {}
@@ -79,9 +79,12 @@ def _name(kind: str) -> str:
     return _NOT_KIND.sub("_", kind.rpartition(".")[2].upper()).strip("_")[:_KIND_CHARS].strip("_") or "VALUE"
 
 
-def _tag(decision_id: str) -> str:
-    """Six characters that follow from the id and do not give it away: a replay of a recording makes the same ones."""
-    first, *others = blake2b(decision_id.encode(), digest_size=6, person=b"masking").digest()
+def tag_of(decision_id: str, use: str) -> str:
+    """Six characters that follow from the id and do not give it away: a replay of a recording makes the same ones.
+
+    Tags for different uses say nothing of each other.
+    """
+    first, *others = blake2b(decision_id.encode(), digest_size=6, person=use.encode()).digest()
     return _LETTERS[first % len(_LETTERS)] + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in others)
 
 

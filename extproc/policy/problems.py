@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -16,6 +17,7 @@ from pydantic_core import ErrorDetails
 from extproc.chat import JsonPath
 from extproc.dialects import dialect_for
 from extproc.policy.document import ParameterDocument, PolicyDocument, RuleDocument, did_you_mean
+from extproc.policy.external import EXTERNAL
 from extproc.policy.models import admits_nothing
 from extproc.policy.parameters import NAMES, is_glob
 
@@ -28,6 +30,8 @@ _SAID_BETTER: Final = {
     "list_type": "must be a list",
     "dict_type": "must be a mapping",
     "string_type": "must be text; quote it if it looks like a number",
+    "union_tag_invalid": "kind must be one of {expected_tags}",
+    "union_tag_not_found": "needs a kind",
     "string_pattern_mismatch": 'must match "{pattern}"',
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
@@ -55,7 +59,7 @@ def inspect(data: Any) -> tuple[PolicyDocument | None, list[Problem]]:
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         return None, [*(_problem(detail) for detail in details), *problems]
-    problems += _claimed_aliases(document)
+    problems += [*_claimed_aliases(document), *_wrong_second_opinions(document)]
     return (None if problems else document), problems
 
 
@@ -80,6 +84,17 @@ def warnings(document: PolicyDocument) -> list[Problem]:
         Problem(("spec", "rules", index, "scope"), "masks what the user says, but not 'assistant', which repeats it")
         for index, rule in enumerate(spec.rules)
         if rule.action == "mask" and "user" in rule.scope and "assistant" not in rule.scope
+    ]
+    found += [
+        Problem(("spec", "rules", index, "scope"), "marks all that the user says as data: the model will do none of it")
+        for index, rule in enumerate(spec.rules)
+        if rule.action == "spotlight" and rule.detector == "any_text" and "user" in rule.scope
+    ]
+    asked = {rule.second_opinion.detector for rule in spec.rules if rule.second_opinion is not None}
+    found += [
+        Problem(("spec", "detectors", name), "no rule asks it: name it in a rule's second_opinion")
+        for name in spec.detectors
+        if name not in asked
     ]
     if spec.on_unknown == "allow":
         found.append(Problem(("spec", "on_unknown"), "every endpoint that is not guarded passes unread"))
@@ -120,6 +135,20 @@ def _claimed_aliases(document: PolicyDocument) -> Iterator[Problem]:
             yield Problem(("spec", "endpoints", "aliases", alias), f'"{alias}" is the path of an API that is guarded')
 
 
+def _wrong_second_opinions(document: PolicyDocument) -> Iterator[Problem]:
+    """Rules that ask a detector that there is not, and detectors that would answer after the verdict."""
+    spec = document.spec
+    for index, rule in enumerate(spec.rules):
+        asked = None if rule.second_opinion is None else rule.second_opinion.detector
+        if asked is not None and asked not in spec.detectors:
+            place_of = ("spec", "rules", index, "second_opinion", "from")
+            yield Problem(place_of, f'spec.detectors has no "{asked}"{did_you_mean(asked, spec.detectors)}')
+    for name, detector in spec.detectors.items():
+        if detector.timeout_s >= spec.limits.decide_s:
+            where = ("spec", "detectors", name, "timeout_s")
+            yield Problem(where, f"must be less than limits.decide_s, which is {spec.limits.decide_s:g}")
+
+
 def _claimed(path: str) -> bool:
     return any(dialect_for(method, path) is not None for method in _METHODS)
 
@@ -141,7 +170,7 @@ def _same_ids(data: Any) -> Iterator[Problem]:
 
 
 def _problem(detail: ErrorDetails) -> Problem:
-    where, kind = detail["loc"], detail["type"]
+    where, kind = _without_kind(detail["loc"]), detail["type"]
     if where[-1:] == ("[key]",):
         where = where[:-1]  # pydantic's word for the key of a mapping
     if kind == "extra_forbidden":
@@ -151,6 +180,12 @@ def _problem(detail: ErrorDetails) -> Problem:
         return Problem(where, _SAID_BETTER[kind].format_map(context))
     message = detail["msg"]
     return Problem(where, message.replace("Input should be", "must be", 1))
+
+
+def _without_kind(where: JsonPath) -> JsonPath:
+    """pydantic names the kind of an external detector as a step of its own, which the file does not have."""
+    known = where[:2] == ("spec", "detectors") and len(where) > 3 and where[3] in EXTERNAL
+    return (*where[:3], *where[4:]) if known else where
 
 
 def _unknown_field(where: JsonPath) -> str:
@@ -169,4 +204,6 @@ def _fields_at(where: JsonPath) -> Mapping[str, Any]:
         elif isinstance(step, str):
             annotation = model.model_fields[step].annotation
             model = get_args(annotation)[0] if get_origin(annotation) is list else annotation
-    return cast("Mapping[str, Any]", model.model_fields)
+    several = get_args(model) if get_origin(model) is UnionType else (model,)  # kinds, or one that may be absent
+    models = [each for each in several if each is not NoneType]
+    return {field.alias or name: field for each in models for name, field in each.model_fields.items()}

@@ -18,6 +18,7 @@ from extproc.policy.arguments import is_json, unescape
 from extproc.policy.compiler import CompiledPolicy, Rule
 from extproc.policy.decision import Action, Finding
 from extproc.policy.masking import INERT, Masks, lookalikes
+from extproc.policy.second_opinion import NOBODY_ASKED, Opinions
 
 ARGUMENTS: Final = "response.tool_arguments"
 GONE: Final = "[REDACTED]"
@@ -51,14 +52,16 @@ class Reading:
         self.score = score if self.score is None else max(self.score, score)
 
 
-def read(rules: Iterable[Rule], scope: str, text: str, path: JsonPath = ()) -> Reading:
+def read(
+    rules: Iterable[Rule], scope: str, text: str, path: JsonPath = (), opinions: Opinions = NOBODY_ASKED
+) -> Reading:
     """Run rules over one text."""
     reading = Reading()
     for rule in rules:
         scan = rule.detector.scan(text)
         if rule.scores:
             reading.saw(scan.score)
-        for match in scan.matches:
+        for match in opinions.weigh(rule, scope, text, scan).matches:
             found, cuts = finding(rule, scope, match, path), _cuts(rule, match)
             # What has no harmless form, and no marker either, may not pass as it is.
             reading.findings.append(found if cuts else stricter(found))
@@ -152,7 +155,11 @@ def _both(first: Cut, second: Cut) -> Cut:
 
 
 def read_texts(
-    policy: CompiledPolicy, document: Mapping[str, Json], texts: Sequence[Text], masks: Masks
+    policy: CompiledPolicy,
+    document: Mapping[str, Json],
+    texts: Sequence[Text],
+    masks: Masks,
+    opinions: Opinions = NOBODY_ASKED,
 ) -> tuple[Reading, tuple[Edit, ...]]:
     """Run the rules of each text's scope over it; return what they say and the edits that redact ``document``.
 
@@ -163,11 +170,11 @@ def read_texts(
     edited = _Edited(edits, masks)
     for text in texts:
         rules = policy.by_scope[text.scope]
-        reading = read(rules, text.scope, text.text, text.path)
+        reading = read(rules, text.scope, text.text, text.path, opinions)
         planted = read_planted(rules, text.scope, text.text, text.path)
         if not reading.cuts and not planted.cuts:
             pass
-        elif _stands_at(document, text):
+        elif stands_at(document, text):
             cuts = reading.cuts + planted.cuts
             edits[text.path] = Edit(text.path, rewrite(text.text, cuts, masks))
             total.findings += planted.findings
@@ -177,12 +184,12 @@ def read_texts(
         total.findings += reading.findings
         if reading.score is not None:
             total.saw(reading.score)
-    _read_joined(policy, texts, total)
-    _read_seams(policy, texts, total)
+    _read_joined(policy, texts, total, opinions)
+    _read_seams(policy, texts, total, opinions)
     return total, tuple(edits.values())
 
 
-def _read_joined(policy: CompiledPolicy, texts: Sequence[Text], total: Reading) -> None:
+def _read_joined(policy: CompiledPolicy, texts: Sequence[Text], total: Reading, opinions: Opinions) -> None:
     """Read neighbouring user texts once more as one: a payload may be split so that no piece says anything."""
     rules = tuple(rule for rule in policy.by_scope["user"] if rule.scores)
     if not rules:
@@ -195,6 +202,7 @@ def _read_joined(policy: CompiledPolicy, texts: Sequence[Text], total: Reading) 
             total.saw(scan.score)
             if not any((rule.id, text.path) in known for text in run):
                 starts = _starts(run, gap=1)
+                scan = opinions.weigh(rule, "user", joined, scan)
                 total.findings += [_place_in(run, starts, rule, match) for match in scan.matches]
 
 
@@ -205,7 +213,7 @@ def _user_runs(texts: Sequence[Text]) -> Iterator[list[Text]]:
             yield run
 
 
-def _read_seams(policy: CompiledPolicy, texts: Sequence[Text], total: Reading) -> None:
+def _read_seams(policy: CompiledPolicy, texts: Sequence[Text], total: Reading, opinions: Opinions) -> None:
     """Read the parts of one message as one, for what only comes about where they meet: templates may join them.
 
     So they may the parts of a system prompt, which in some APIs is no message.
@@ -217,10 +225,18 @@ def _read_seams(policy: CompiledPolicy, texts: Sequence[Text], total: Reading) -
         joined = "".join(text.text for text in run)
         starts = _starts(run, gap=0)
         for rule in policy.by_scope[scope]:
-            for match in rule.detector.scan(joined).matches:
-                following = bisect_right(starts, match.start)
-                if following < len(starts) and starts[following] < match.end:
-                    total.findings.append(stricter(_place_in(run, starts, rule, match)))
+            scan = rule.detector.scan(joined)
+            if not any(_spans_seam(starts, match) for match in scan.matches):
+                continue
+            across = [
+                match for match in opinions.weigh(rule, scope, joined, scan).matches if _spans_seam(starts, match)
+            ]
+            total.findings += [stricter(_place_in(run, starts, rule, match)) for match in across]
+
+
+def _spans_seam(starts: Sequence[int], match: Match) -> bool:
+    following = bisect_right(starts, match.start)
+    return following < len(starts) and starts[following] < match.end
 
 
 def _starts(run: Sequence[Text], gap: int) -> list[int]:
@@ -268,7 +284,8 @@ class _Edited:
         return self._plain[path]
 
 
-def _stands_at(document: Mapping[str, Json], text: Text) -> bool:
+def stands_at(document: Mapping[str, Json], text: Text) -> bool:
+    """Whether a text is a string of the document by itself: at its path there is that and nothing else."""
     node: Any = document
     for step in text.path:
         member = isinstance(node, Mapping) and step in node

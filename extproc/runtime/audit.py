@@ -61,6 +61,7 @@ def audit_record(record: DecisionRecord, time: datetime) -> dict[str, Any]:
         "findings_omitted": max(0, len(record.findings) - FINDINGS_MAX),
         "inspected": counted(record.inspected),
         "not_inspected": counted(record.not_inspected),
+        "second_opinions": counted(record.second_opinions),
         "injection_score": round(record.injection_score, 4),
         "request_bytes": record.request_bytes,
         "response_bytes": record.response_bytes,

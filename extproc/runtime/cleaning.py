@@ -11,7 +11,7 @@ from typing import Final
 
 from google.protobuf.struct_pb2 import Struct
 
-from extproc.messages import Direction
+from extproc.messages import SKIPPED, Direction
 from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime._pb import recording_pb2 as rec
 from extproc.runtime.scrub import Scrubbed, Scrubber
@@ -37,6 +37,10 @@ def cleaned(recording: rec.Recording, scrubber: Scrubber) -> rec.Recording:
         kind = entry.WhichOneof("event")
         if kind == "received":
             kept.received.CopyFrom(_message(entry.received, bodies, scrubber))
+        elif kind == "consulted":
+            for opinion in entry.consulted.opinions:
+                score = opinion.score if opinion.HasField("score") else None
+                kept.consulted.opinions.add(score=score, skipped=opinion.skipped if opinion.skipped in SKIPPED else "")
         elif kind == "expired":
             kept.expired = entry.expired
         else:

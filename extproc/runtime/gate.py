@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from extproc.messages import Opinion
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, DecisionRecord
 from extproc.runtime._pb import ext_proc_pb2 as pb
+from extproc.runtime.consult import Consultant
 from extproc.runtime.metrics import Metrics
 from extproc.runtime.recording import Recorder, Tape
 from extproc.runtime.transports.base import Broken, Deadlines, Metadata
@@ -45,6 +47,7 @@ class Gate:
         recorder: Recorder | None = None,
         clock: Callable[[], float] = time.monotonic,
         new_id: Callable[[], str] = new_decision_id,
+        consultant: Consultant | None = None,
     ) -> None:
         self.policy = policy
         self.metrics: Final = metrics
@@ -53,6 +56,7 @@ class Gate:
         self._recorder: Final = recorder
         self._clock: Final = clock
         self._new_id: Final = new_id
+        self.consultant: Final = Consultant(metrics, self.unsound) if consultant is None else consultant
         self._said: Final[set[str]] = set()
 
     def open(self, metadata: Metadata) -> GatedExchange:  # noqa: ARG002 - which policy applies will depend on it
@@ -76,6 +80,11 @@ class Gate:
         """Count a bug and name its place, once. The error's own text stays unsaid: it may quote a prompt."""
         self.metrics.internal_error()
         self.say_once(f"internal error: {type(error).__name__} at {_place(error)}")
+
+    def unsound(self, detector: str, error: BaseException) -> None:
+        """Count a bug in the client of an external detector and name its place, once."""
+        self.metrics.internal_error()
+        self.say_once(f"detector {detector}: {type(error).__name__} at {_place(error)}")
 
     def misconfigured(self, why: str) -> None:
         """Count a gateway that hides what it should show, and say so, once."""
@@ -136,6 +145,29 @@ class GatedExchange:
             raise self._broken(error) from error
         if self._tape is not None:
             self._tape.received(message, replies)
+        if not self._reported and self._conversation.record is not None:
+            self._report(self._conversation.record)
+        return replies
+
+    def consult(self) -> Coroutine[Any, Any, tuple[Opinion, ...]] | None:
+        """What is to be asked elsewhere before the exchange can go on, as work to wait for; None for nothing."""
+        questions = self._conversation.take_questions()
+        return self._gate.consultant.ask(self._policy.external, questions) if questions else None
+
+    def consulted(self, opinions: tuple[Opinion, ...]) -> list[pb.ProcessingResponse]:
+        """Take the answers; return what to send now.
+
+        Raises:
+            Broken: fail the stream.
+        """
+        try:
+            replies = self._conversation.consulted(opinions)
+        except Exception as error:
+            if self._tape is not None:
+                self._tape.consulted(opinions, None)
+            raise self._broken(error) from error
+        if self._tape is not None:
+            self._tape.consulted(opinions, replies)
         if not self._reported and self._conversation.record is not None:
             self._report(self._conversation.record)
         return replies

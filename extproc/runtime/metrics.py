@@ -41,6 +41,10 @@ class Metrics:
         self._reloads = counter(
             "policy_reloads", "Times the policy's files had changed, by what came of it.", "outcome"
         )
+        self._second = counter("second_opinions", "Questions to external detectors.", "detector", "outcome")
+        self._second_skipped = counter(
+            "second_opinions_skipped", "Questions to external detectors without an answer.", "detector", "why"
+        )
         self._decide = Histogram(
             "sluicegate_decide_seconds",
             "From the last request byte to the verdict.",
@@ -97,6 +101,14 @@ class Metrics:
     def recording(self, outcome: str) -> None:
         """Count a recording: ``written``, ``too_large``, ``overrun``, ``full`` or ``failed``."""
         self._recordings.labels(outcome).inc()
+
+    def second_opinion(self, detector: str, outcome: str) -> None:
+        """Count a question to an external detector: ``asked``, ``answered``, or ``cached`` (known, so not asked)."""
+        self._second.labels(detector, outcome).inc()
+
+    def second_opinion_skipped(self, detector: str, why: str) -> None:
+        """Count a question without an answer: ``why`` is one of ``messages.SKIPPED``."""
+        self._second_skipped.labels(detector, why).inc()
 
     def exchange_over(self, record: DecisionRecord) -> None:
         """Count everything that a record says."""

@@ -21,11 +21,12 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from extproc.detectors.base import StreamDetector
+from extproc.messages import Opinion
 from extproc.policy.compiler import CompiledPolicy
 from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime._pb import recording_pb2 as rec
 from extproc.runtime.cleaning import cleaned
-from extproc.runtime.replay import Shape, drive, modes_message, shape
+from extproc.runtime.replay import Shape, drive, modes_message, opinions_message, shape
 from extproc.runtime.scrub import Scrubber
 from extproc.runtime.wire import BodyModes
 
@@ -98,6 +99,10 @@ class Tape:
         """Note a message and what was answered; None for failing the stream."""
         self._bytes += message.ByteSize()
         self._note(rec.Entry(received=message), replies)
+
+    def consulted(self, opinions: Sequence[Opinion], replies: Sequence[pb.ProcessingResponse] | None) -> None:
+        """Note second opinions and what was answered; None for failing the stream."""
+        self._note(rec.Entry(consulted=opinions_message(opinions)), replies)
 
     def expired(self, what: str, replies: Sequence[pb.ProcessingResponse] | None) -> None:
         """Note a passed deadline and what was answered; None for failing the stream."""

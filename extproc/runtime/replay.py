@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from extproc.messages import Opinion
 from extproc.policy.compiler import CompiledPolicy
 from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime._pb import recording_pb2 as rec
@@ -99,7 +100,7 @@ def event_name(entry: rec.Entry) -> str:
     kind = entry.WhichOneof("event")
     if kind == "received":
         return entry.received.WhichOneof("request") or "empty message"
-    return f"{kind} {entry.expired or entry.closed}"
+    return f"{kind} {entry.expired or entry.closed}".rstrip()
 
 
 def body_modes(modes: rec.BodyModes) -> BodyModes:
@@ -116,10 +117,22 @@ def modes_message(modes: BodyModes) -> rec.BodyModes:
     return rec.BodyModes(request=modes.request.value, response=modes.response.value, withhold=modes.withhold)
 
 
+def opinions_message(opinions: Sequence[Opinion]) -> rec.Opinions:
+    """Second opinions, as they are recorded."""
+    return rec.Opinions(opinions=[rec.Opinion(score=each.score, skipped=each.skipped) for each in opinions])
+
+
+def _opinions(message: rec.Opinions) -> tuple[Opinion, ...]:
+    """The inverse of ``opinions_message``."""
+    return tuple(Opinion(each.score if each.HasField("score") else None, each.skipped) for each in message.opinions)
+
+
 def _feed(conversation: Conversation, entry: rec.Entry) -> Outcome:
     kind = entry.WhichOneof("event")
     if kind == "received":
         return Outcome(tuple(conversation.receive(entry.received)))
+    if kind == "consulted":
+        return Outcome(tuple(conversation.consulted(_opinions(entry.consulted))))
     if kind == "expired":
         return Outcome(tuple(conversation.expire(entry.expired)))
     conversation.close(entry.closed)

@@ -76,6 +76,7 @@ async def run_server(setup: ServerSetup, on_ready: Callable[[Serving], None]) ->
 
     Raises:
         ListenError: an endpoint cannot be listened on.
+        DetectorError: an external detector cannot work.
         OSError: the directory for recordings cannot be made.
     """
     metrics = Metrics()
@@ -89,6 +90,8 @@ async def run_server(setup: ServerSetup, on_ready: Callable[[Serving], None]) ->
             recorder = Recorder(setup.record, secret_detectors(setup.policy), on_outcome=metrics.recording)
             parts.callback(recorder.close)
         gate = Gate(setup.policy, metrics=metrics, audit=audit.write, modes=setup.modes, recorder=recorder)
+        parts.push_async_callback(gate.consultant.close)
+        await gate.consultant.start(setup.policy.external)
         admin = Admin(metrics, lambda: (gate.policy.name, gate.policy.revision))
         admin_at = None
         if setup.admin is not None:
@@ -128,6 +131,7 @@ def _shipped() -> StreamDetector:
 def _put_in_force(gate: Gate, metrics: Metrics, recorder: Recorder | None, loaded: LoadedPolicy) -> None:
     """Swap the policy. Exchanges under way keep theirs."""
     gate.policy = loaded.policy
+    gate.consultant.use(loaded.policy.external)
     metrics.policy_loaded(loaded.policy.name, loaded.policy.revision)
     if recorder is not None:
         recorder.clean_with(secret_detectors(loaded.policy))

@@ -10,8 +10,9 @@ import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -19,16 +20,21 @@ from extproc.chat import JsonPath
 from extproc.detectors import DETECTORS
 from extproc.detectors.base import Detector
 from extproc.detectors.pack import PackError
-from extproc.policy.compiler import CompiledPolicy, compile_policy
+from extproc.policy.compiler import INJECTION, CompiledPolicy, compile_policy
 from extproc.policy.document import PolicyDocument, RuleDocument
+from extproc.policy.external import ExternalDetector
 from extproc.policy.problems import Problem, inspect, place, valid_rules, warnings
 from extproc.runtime.assets import asset
+from extproc.runtime.detectors import DetectorError, prepared
+from extproc.runtime.model_files import ModelFile, ModelFileError
 from extproc.runtime.values import Named, patterns_of, resolve
 from extproc.runtime.yaml_source import BadYaml, Source, read_yaml
 
 DEFAULT_POLICY: Final = "policies/default.yaml"
 FILE_BYTES: Final = 8 << 20
 EXACT_VALUES: Final = "exact_values"
+MODEL: Final = "model"
+_MODEL_NAME: Final = re.compile(rb"^model: *([a-z0-9_-]+) *(?:#.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +132,14 @@ _Key: TypeAlias = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What one reading leaves to the next: detectors by kind, pack, options and values; packs' content by their digest.
+    """What one reading leaves to the next: detectors by kind, pack, options and values; packs' content by their digest;
+    the digests of models.
 
     It holds no pack itself: a parsed one is many times larger than what is made of it."""
 
     detectors: dict[_Key, Detector] = field(default_factory=dict)
     packs: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
 
 
 class _Pack:
@@ -142,6 +150,8 @@ class _Pack:
         self._raw: Final = _bytes(path)
         self._source: Source | None = None
         self.digest: Final = hashlib.sha256(self._raw).hexdigest()
+        named = _MODEL_NAME.search(self._raw)
+        self.model: Final = named and named[1].decode()
 
     @property
     def source(self) -> Source:
@@ -175,6 +185,7 @@ class _Reading:
         if document is None or problems:
             raise PolicyErrors(sorted(problems, key=lambda problem: (problem.file != str(self._path), problem.line)))
         policy = compile_policy(document, detectors, self._revision(document))
+        policy = replace(policy, external=self._external(policy))
         notes = tuple(_placed(self._path, source, problem) for problem in warnings(document))
         overlooked = tuple(dict.fromkeys(self._overlooked))
         return LoadedPolicy(policy, document, notes + overlooked, overlooked)
@@ -189,20 +200,59 @@ class _Reading:
         name = rule.pack or kind.pack
         pack = self._pack(index, name) if name else None
         options, values = self._options(index, rule)
-        key = (rule.detector, "" if pack is None else pack.digest, _canonical(rule.options), values)
+        model = None if pack is None else self._model_of(pack)
+        key = (
+            rule.detector,
+            "" if pack is None else pack.digest,
+            _canonical(rule.options),
+            values + (model.digest if model else ""),
+        )
         built = self.found.detectors.get(key) or self._known.detectors.get(key)
         if built is None:
             try:
-                built = kind.build({} if pack is None else pack.source.data, options)
+                data = {} if pack is None else pack.source.data
+                built = kind.build({**data, MODEL: model.data()} if model else data, options)
+            except ModelFileError as error:
+                assert pack is not None
+                raise PolicyErrors([_placed(pack.path, pack.source, Problem((MODEL,), str(error)))]) from None
             except PackError as error:
                 if pack is None or error.where[:1] == ("options",):  # the rule's, not the pack's
                     raise self._wrong(index, error) from None
                 raise PolicyErrors([_placed(pack.path, pack.source, Problem(error.where, error.message))]) from None
         self.found.detectors[key] = built
+        if rule.second_opinion is not None:
+            self._check_band(index, built, rule.second_opinion.band)
         return built
+
+    def _check_band(self, index: int, detector: Detector, band: Sequence[float]) -> None:
+        """Below its band a rule must pass by itself, and above it must find."""
+        threshold = getattr(detector, "threshold", None)
+        if threshold is not None and not band[0] <= threshold <= band[1]:
+            where = ("second_opinion", "band")
+            raise self._wrong(index, PackError(where, f"must hold the detector's own threshold, {threshold:g}"))
+
+    def _external(self, policy: CompiledPolicy) -> Mapping[str, ExternalDetector]:
+        """The external detectors that rules ask, with the files that they name.
+
+        Raises:
+            PolicyErrors: one of them cannot work here.
+        """
+        problems: list[PolicyProblem] = []
+        found: dict[str, ExternalDetector] = {}
+        for name, document in policy.external.items():
+            try:
+                found[name] = prepared(document, self._path.parent, self._environ)
+            except DetectorError as error:
+                where = ("spec", "detectors", name, error.field)
+                problems.append(_placed(self._path, self._source, Problem(where, str(error))))
+        if problems:
+            raise PolicyErrors(problems)
+        return found
 
     def _options(self, index: int, rule: RuleDocument) -> tuple[Mapping[str, Any], str]:
         """The options to build from, and what tells their values from others."""
+        if isinstance(rule.options.get(MODEL), str) and rule.detector == INJECTION:
+            return self._own_model(index, rule)
         if rule.detector != EXACT_VALUES:
             return rule.options, ""
         try:
@@ -215,6 +265,31 @@ class _Reading:
             where = ("spec", "rules", index, *note.where)
             self._overlooked.append(_placed(self._path, self._source, Problem(where, note.message)))
         return resolved.options, resolved.digest
+
+    def _own_model(self, index: int, rule: RuleDocument) -> tuple[Mapping[str, Any], str]:
+        """The options with the model that they name: a file, beside the policy where the path is relative."""
+        path = self._path.parent / rule.options[MODEL]
+        self.watched.append(glob.escape(str(path)))
+        try:
+            model = ModelFile(path)
+            data = model.data()
+        except ModelFileError as error:
+            raise self._wrong(index, PackError(("options", MODEL), str(error))) from None
+        self.found.models[str(rule.options[MODEL])] = model.digest
+        return {**rule.options, MODEL: data}, model.digest
+
+    def _model_of(self, pack: _Pack) -> ModelFile | None:
+        """The model that a pack names: ``models/NAME.json`` beside the folder that the pack is in."""
+        if pack.model is None:
+            return None
+        path = pack.path.parent.parent / "models" / f"{pack.model}.json"
+        self.watched.append(glob.escape(str(path)))
+        try:
+            model = ModelFile(path)
+        except ModelFileError as error:
+            raise PolicyErrors([_placed(pack.path, pack.source, Problem((MODEL,), str(error)))]) from None
+        self.found.models[pack.model] = model.digest
+        return model
 
     def _wrong(self, index: int, error: PackError) -> PolicyErrors:
         problem = Problem(("spec", "rules", index, *error.where), error.message)
@@ -244,8 +319,19 @@ class _Reading:
             content = self._known.packs.get(pack.digest)
             self.found.packs[pack.digest] = content or _canonical(pack.source.data)
         packs = ",".join(f'"{name}":{self.found.packs[self._packs[name].digest]}' for name in sorted(self._packs))
-        content = f'{{"document":{_canonical(document.model_dump(mode="json"))},"packs":{{{packs}}}}}'
+        models = f',"models":{_canonical(self.found.models)}' if self.found.models else ""
+        content = f'{{"document":{_canonical(_said(document))},"packs":{{{packs}}}{models}}}'
         return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+def _said(document: PolicyDocument) -> Any:
+    """A document with its defaults. Sections that came later count only where they are used: revisions live on."""
+    said = document.model_dump(mode="json")
+    for section in (said["spec"], *said["spec"]["rules"]):
+        for name in ("detectors", "second_opinion"):
+            if not section.get(name, True):
+                del section[name]
+    return said
 
 
 def _read(path: Path) -> Source:

@@ -5,7 +5,6 @@ What lives here: files in, checked data or detectors out. What must not: NumPy, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from extproc.detectors import injection
 from extproc.detectors.base import Detector
 from extproc.detectors.pack import PackError
 from extproc.runtime.assets import asset
-from extproc.runtime.store import PolicyErrors, load_policy
+from extproc.runtime.model_files import ModelFile, ModelFileError
+from extproc.runtime.store import MODEL, PolicyErrors, load_policy
 from extproc.runtime.yaml_source import BadYaml, read_yaml
 
 PACK: Final = "policies/packs/injection.yaml"
@@ -63,12 +63,14 @@ def candidate(wanted: Wanted) -> Candidate:
         raise Unusable("name a policy and its rule, or a model, or a pack")
     path = wanted.pack or asset(PACK)
     pack = read_pack(path)
-    model = {} if wanted.model is None else {"model": read_json(wanted.model)}
+    model = wanted.model or _model_of(path, pack)
+    rules = {name: value for name, value in pack.items() if name != MODEL}
     try:
-        detector = injection.build(pack, model)
+        detector = injection.build(rules, {} if model is None else {MODEL: ModelFile(model).data()})
+    except ModelFileError as error:
+        raise Unusable(str(error)) from None
     except PackError as error:
-        told = wanted.model if wanted.model is not None and error.where[:2] == ("options", "model") else path
-        raise Unusable(f"{told}: {error}") from None
+        raise Unusable(f"{model if error.where[:2] == ('options', MODEL) else path}: {error}") from None
     name = " with ".join(found.stem for found in (wanted.pack, wanted.model) if found is not None)
     return Candidate(name, detector, wanted.threshold)
 
@@ -97,30 +99,13 @@ def read_concepts(path: Path | None = None) -> Mapping[str, Mapping[str, str]]:
     return data
 
 
-def read_json(path: Path) -> Mapping[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        Unusable: it cannot be read.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Unusable(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise Unusable(f"{path}: not JSON") from None
-    if not isinstance(data, dict):
-        raise Unusable(f"{path}: not a JSON object")
-    return data
-
-
 def read_folds(path: Path | None) -> Mapping[str, int]:
     """Read which fold each source is in.
 
     Raises:
         Unusable: it is not a mapping of sources to whole numbers.
     """
-    folds = {} if path is None else read_json(path)
+    folds = _json(path)
     if not all(type(fold) is int and 0 <= fold < 1000 for fold in folds.values()):
         raise Unusable(f"{path}: must have a whole number from 0 to 999 for each source")
     return folds
@@ -132,10 +117,15 @@ def read_licences(path: Path | None) -> Mapping[str, str]:
     Raises:
         Unusable: it is not a mapping of sources to text.
     """
-    licences = {} if path is None else read_json(path)
+    licences = _json(path)
     if not all(isinstance(licence, str) for licence in licences.values()):
         raise Unusable(f"{path}: must have a text for each source")
     return licences
+
+
+def _model_of(path: Path, pack: Mapping[str, Any]) -> Path | None:
+    """The model that a pack names, where the policies that use the pack find it."""
+    return path.parent.parent / "models" / f"{pack[MODEL]}.json" if MODEL in pack else None
 
 
 def _of_policy(wanted: Wanted) -> Candidate:
@@ -148,6 +138,15 @@ def _of_policy(wanted: Wanted) -> Candidate:
         named = ", ".join(rule.id for rule in rules or policy.rules)
         raise Unusable(f"policy {policy.name}: name one rule with --rule, of {named}")
     return Candidate(f"{policy.name}/{rules[0].id}", rules[0].detector, wanted.threshold)
+
+
+def _json(path: Path | None) -> Mapping[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return ModelFile(path).data()
+    except ModelFileError as error:
+        raise Unusable(str(error)) from None
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:

@@ -152,7 +152,9 @@ def _bars(axes: Axes, lines: Sequence[Line], kind: bool, shown: Sequence[int], m
     axes.set_xlim(0, reach * 1.03)
     for place, share in over:
         if share.value > reach:
-            axes.text(reach, place, f"{_percent(share.value, 0)} \N{RIGHTWARDS ARROW}", ha="right", va="center", fontsize=8)
+            axes.text(
+                reach, place, f"{_percent(share.value, 0)} \N{RIGHTWARDS ARROW}", ha="right", va="center", fontsize=8
+            )
     digits = 0 if reach > 0.08 else 1
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(value, digits)))
 

@@ -87,6 +87,7 @@ def test_as_json_it_is_one_object_a_file(
         "action": "flag",
         "owasp": ["LLM02:2025"],
         "mode": "enforce",
+        "second_opinion": None,
     }
     assert [warning["where"] for warning in second["warnings"]] == ["spec.on_unknown"]
     assert (third["ok"], third["revision"], third["rules"]) == (False, None, [])

@@ -37,9 +37,14 @@ class Record:
 
 def secrets_corpus() -> Path | None:
     """The folder of the corpus: in ``SLUICEGATE_DATA``, or in ``shared`` beside the checkout; nothing where absent."""
+    return next((path for path in data_folders("secrets/dev") if _holds(path)), None)
+
+
+def data_folders(name: str) -> tuple[Path, ...]:
+    """Where a corpus may be, by its name below ``data``."""
     named = os.environ.get("SLUICEGATE_DATA")
     base = Path(named) if named else CHECKOUT.parent / "shared"
-    return next((path for path in (base / "data/secrets/dev", base / "secrets/dev", base) if _holds(path)), None)
+    return base / "data" / name, base / name, base
 
 
 def positives(folder: Path) -> list[Record]:

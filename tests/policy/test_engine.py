@@ -8,7 +8,7 @@ import pytest
 
 from extproc.chat import REMOVED, ChatRequest, Edit, Json, Text, ToolCall, ToolDefinition
 from extproc.dialects.base import Dialect
-from extproc.policy import engine
+from extproc.policy import denials, engine
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision
 from tests.policy.fakes import WordDetector, policy, rule
@@ -323,16 +323,16 @@ def test_there_is_no_judging_in_a_scope_that_does_not_exist() -> None:
 
 def test_each_refusal_has_its_status_and_code() -> None:
     compiled = policy()
-    denials = [
+    refused = [
         engine.unknown_endpoint(compiled, "POST", "/api/pull", "d1"),
-        engine.malformed(compiled, "duplicate key", "d1"),
-        engine.too_large(compiled, "d1"),
-        engine.failure(compiled, "KeyError: hunter2", "d1"),
-        engine.unreadable_answer(compiled, "it is compressed", "d1"),
-        engine.misconfigured(compiled, "set the body modes", "d1"),
+        denials.malformed(compiled, "duplicate key", "d1"),
+        denials.too_large(compiled, "d1"),
+        denials.failure(compiled, "KeyError: hunter2", "d1"),
+        denials.unreadable_answer(compiled, "it is compressed", "d1"),
+        denials.misconfigured(compiled, "set the body modes", "d1"),
     ]
 
-    assert [(denial.status, denial.code, denial.message) for denial in denials] == [
+    assert [(denial.status, denial.code, denial.message) for denial in refused] == [
         (403, "endpoint_not_allowed", "POST /api/pull is not allowed here"),
         (400, "invalid_request", "duplicate key"),
         (413, "request_too_large", "the request is larger than 2097152 bytes"),

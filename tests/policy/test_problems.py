@@ -46,7 +46,7 @@ def test_all_problems_are_told_at_once_each_at_its_place() -> None:
         "spec.rules[0].detector": 'unknown detector "secrts"; did you mean "secrets"?',
         "spec.rules[1].id": 'another rule is called "a"',
         "spec.rules[1].scope[0]": 'unknown scope "usr"; did you mean "user"?',
-        "spec.rules[1].action": "must be 'flag', 'neutralise', 'mask', 'redact' or 'deny'",
+        "spec.rules[1].action": "must be 'flag', 'spotlight', 'neutralise', 'mask', 'redact' or 'deny'",
         "spec.rules[2].scope": 'detector "special_tokens" needs a whole text and cannot read response.content, '
         "which is streamed",
         "spec.rules[2].when": '"when" is not supported by this version',

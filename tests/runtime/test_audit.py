@@ -34,7 +34,7 @@ def _full() -> DecisionRecord:
     return _record(
         dialect="openai.chat", method="POST", path="/v1/chat/completions", model="llama3.2:3b", stream=True,
         action=Action.REDACT, reason="secrets-out", status=200, cut=True, ended="cut", findings=[finding],
-        inspected=["user"], not_inspected=["image", "image"],
+        inspected=["user"], second_opinions=["guard:cleared"], not_inspected=["image", "image"],
         injection_score=0.123456, request_bytes=10, response_bytes=20,
         held_bytes_max=30, decide_s=0.0012345678, first_byte_s=0.25, total_s=1.5, attributes={"xds.route_name": "chat"},
     )  # fmt: skip
@@ -74,6 +74,7 @@ def test_a_record_says_everything_under_its_documented_name() -> None:
         "findings_omitted": 0,
         "inspected": ["user:1"],
         "not_inspected": ["image:2"],
+        "second_opinions": ["guard:cleared:1"],
         "injection_score": 0.1235,
         "request_bytes": 10,
         "response_bytes": 20,

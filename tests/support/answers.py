@@ -111,6 +111,9 @@ class ToyJudge:
     def open_channel(self, scope: str) -> ChannelScan | None:
         return None if scope == "response.reasoning" else WordScan(scope)
 
+    def reads(self, scope: str) -> bool:
+        return scope != "response.reasoning"
+
     def call(self, call: ToolCall) -> Decision:
         if call.name == "rm":
             return Decision(Action.DENY, denial=Denial("no", "tools", "d"))

@@ -31,7 +31,7 @@ class Finding(_message.Message):
     def __init__(self, rule: _Optional[str] = ..., match: _Optional[str] = ..., scope: _Optional[str] = ..., action: _Optional[str] = ..., owasp: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., score: _Optional[float] = ..., monitored: _Optional[bool] = ...) -> None: ...
 
 class Decision(_message.Message):
-    __slots__ = ("time", "decision_id", "policy", "policy_revision", "dialect", "operation", "model", "stream", "method", "path", "status", "action", "reason", "ended", "cut", "findings", "findings_omitted", "not_inspected", "injection_score", "request_bytes", "response_bytes", "held_bytes_max", "decide_s", "first_byte_s", "total_s", "attributes", "inspected")
+    __slots__ = ("time", "decision_id", "policy", "policy_revision", "dialect", "operation", "model", "stream", "method", "path", "status", "action", "reason", "ended", "cut", "findings", "findings_omitted", "not_inspected", "injection_score", "request_bytes", "response_bytes", "held_bytes_max", "decide_s", "first_byte_s", "total_s", "attributes", "inspected", "second_opinions")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +66,7 @@ class Decision(_message.Message):
     TOTAL_S_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     INSPECTED_FIELD_NUMBER: _ClassVar[int]
+    SECOND_OPINIONS_FIELD_NUMBER: _ClassVar[int]
     time: str
     decision_id: str
     policy: str
@@ -93,7 +94,8 @@ class Decision(_message.Message):
     total_s: float
     attributes: _containers.ScalarMap[str, str]
     inspected: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, time: _Optional[str] = ..., decision_id: _Optional[str] = ..., policy: _Optional[str] = ..., policy_revision: _Optional[str] = ..., dialect: _Optional[str] = ..., operation: _Optional[str] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., method: _Optional[str] = ..., path: _Optional[str] = ..., status: _Optional[int] = ..., action: _Optional[str] = ..., reason: _Optional[str] = ..., ended: _Optional[str] = ..., cut: _Optional[bool] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., findings_omitted: _Optional[int] = ..., not_inspected: _Optional[_Iterable[str]] = ..., injection_score: _Optional[float] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ..., held_bytes_max: _Optional[int] = ..., decide_s: _Optional[float] = ..., first_byte_s: _Optional[float] = ..., total_s: _Optional[float] = ..., attributes: _Optional[_Mapping[str, str]] = ..., inspected: _Optional[_Iterable[str]] = ...) -> None: ...
+    second_opinions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, time: _Optional[str] = ..., decision_id: _Optional[str] = ..., policy: _Optional[str] = ..., policy_revision: _Optional[str] = ..., dialect: _Optional[str] = ..., operation: _Optional[str] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., method: _Optional[str] = ..., path: _Optional[str] = ..., status: _Optional[int] = ..., action: _Optional[str] = ..., reason: _Optional[str] = ..., ended: _Optional[str] = ..., cut: _Optional[bool] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., findings_omitted: _Optional[int] = ..., not_inspected: _Optional[_Iterable[str]] = ..., injection_score: _Optional[float] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ..., held_bytes_max: _Optional[int] = ..., decide_s: _Optional[float] = ..., first_byte_s: _Optional[float] = ..., total_s: _Optional[float] = ..., attributes: _Optional[_Mapping[str, str]] = ..., inspected: _Optional[_Iterable[str]] = ..., second_opinions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Dropped(_message.Message):
     __slots__ = ("time", "audit_dropped")

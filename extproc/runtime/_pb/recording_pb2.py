@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from extproc.runtime._pb import ext_proc_pb2 as extproc_dot_runtime_dot___pb_dot_ext__proc__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#extproc/runtime/_pb/recording.proto\x12\x17sluicegate.recording.v1\x1a\"extproc/runtime/_pb/ext_proc.proto\"\xa8\x01\n\tBodyModes\x12\x43\n\x07request\x18\x01 \x01(\x0e\x32\x32.sluicegate.extproc.v1.ProcessingMode.BodySendMode\x12\x44\n\x08response\x18\x02 \x01(\x0e\x32\x32.sluicegate.extproc.v1.ProcessingMode.BodySendMode\x12\x10\n\x08withhold\x18\x03 \x01(\x08\"\xe4\x01\n\x05\x45ntry\x12\x11\n\toffset_us\x18\x01 \x01(\x04\x12<\n\x08received\x18\x02 \x01(\x0b\x32(.sluicegate.extproc.v1.ProcessingRequestH\x00\x12\x11\n\x07\x65xpired\x18\x03 \x01(\tH\x00\x12\x10\n\x06\x63losed\x18\x04 \x01(\tH\x00\x12\x0f\n\x07\x63lock_s\x18\x05 \x03(\x01\x12:\n\x07replies\x18\x06 \x03(\x0b\x32).sluicegate.extproc.v1.ProcessingResponse\x12\x0f\n\x07\x61\x62orted\x18\x07 \x01(\x08\x42\x07\n\x05\x65vent\"\xa4\x02\n\tRecording\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x17\n\x0fpolicy_revision\x18\x04 \x01(\t\x12\x36\n\nbody_modes\x18\x05 \x01(\x0b\x32\".sluicegate.recording.v1.BodyModes\x12\x0f\n\x07\x63lock_s\x18\x06 \x03(\x01\x12/\n\x07\x65ntries\x18\x07 \x03(\x0b\x32\x1e.sluicegate.recording.v1.Entry\x12\x18\n\x10secrets_replaced\x18\x08 \x01(\r\x12\x17\n\x0f\x62odies_withheld\x18\t \x01(\r\x12\x1b\n\x13live_replies_differ\x18\n \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#extproc/runtime/_pb/recording.proto\x12\x17sluicegate.recording.v1\x1a\"extproc/runtime/_pb/ext_proc.proto\"\xa8\x01\n\tBodyModes\x12\x43\n\x07request\x18\x01 \x01(\x0e\x32\x32.sluicegate.extproc.v1.ProcessingMode.BodySendMode\x12\x44\n\x08response\x18\x02 \x01(\x0e\x32\x32.sluicegate.extproc.v1.ProcessingMode.BodySendMode\x12\x10\n\x08withhold\x18\x03 \x01(\x08\"8\n\x07Opinion\x12\x12\n\x05score\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07skipped\x18\x02 \x01(\tB\x08\n\x06_score\">\n\x08Opinions\x12\x32\n\x08opinions\x18\x01 \x03(\x0b\x32 .sluicegate.recording.v1.Opinion\"\x9c\x02\n\x05\x45ntry\x12\x11\n\toffset_us\x18\x01 \x01(\x04\x12<\n\x08received\x18\x02 \x01(\x0b\x32(.sluicegate.extproc.v1.ProcessingRequestH\x00\x12\x11\n\x07\x65xpired\x18\x03 \x01(\tH\x00\x12\x10\n\x06\x63losed\x18\x04 \x01(\tH\x00\x12\x36\n\tconsulted\x18\x08 \x01(\x0b\x32!.sluicegate.recording.v1.OpinionsH\x00\x12\x0f\n\x07\x63lock_s\x18\x05 \x03(\x01\x12:\n\x07replies\x18\x06 \x03(\x0b\x32).sluicegate.extproc.v1.ProcessingResponse\x12\x0f\n\x07\x61\x62orted\x18\x07 \x01(\x08\x42\x07\n\x05\x65vent\"\xa4\x02\n\tRecording\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x17\n\x0fpolicy_revision\x18\x04 \x01(\t\x12\x36\n\nbody_modes\x18\x05 \x01(\x0b\x32\".sluicegate.recording.v1.BodyModes\x12\x0f\n\x07\x63lock_s\x18\x06 \x03(\x01\x12/\n\x07\x65ntries\x18\x07 \x03(\x0b\x32\x1e.sluicegate.recording.v1.Entry\x12\x18\n\x10secrets_replaced\x18\x08 \x01(\r\x12\x17\n\x0f\x62odies_withheld\x18\t \x01(\r\x12\x1b\n\x13live_replies_differ\x18\n \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BODYMODES']._serialized_start=101
   _globals['_BODYMODES']._serialized_end=269
-  _globals['_ENTRY']._serialized_start=272
-  _globals['_ENTRY']._serialized_end=500
-  _globals['_RECORDING']._serialized_start=503
-  _globals['_RECORDING']._serialized_end=795
+  _globals['_OPINION']._serialized_start=271
+  _globals['_OPINION']._serialized_end=327
+  _globals['_OPINIONS']._serialized_start=329
+  _globals['_OPINIONS']._serialized_end=391
+  _globals['_ENTRY']._serialized_start=394
+  _globals['_ENTRY']._serialized_end=678
+  _globals['_RECORDING']._serialized_start=681
+  _globals['_RECORDING']._serialized_end=973
 # @@protoc_insertion_point(module_scope)

@@ -17,12 +17,27 @@ class BodyModes(_message.Message):
     withhold: bool
     def __init__(self, request: _Optional[_Union[_ext_proc_pb2.ProcessingMode.BodySendMode, str]] = ..., response: _Optional[_Union[_ext_proc_pb2.ProcessingMode.BodySendMode, str]] = ..., withhold: _Optional[bool] = ...) -> None: ...
 
+class Opinion(_message.Message):
+    __slots__ = ("score", "skipped")
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    score: float
+    skipped: str
+    def __init__(self, score: _Optional[float] = ..., skipped: _Optional[str] = ...) -> None: ...
+
+class Opinions(_message.Message):
+    __slots__ = ("opinions",)
+    OPINIONS_FIELD_NUMBER: _ClassVar[int]
+    opinions: _containers.RepeatedCompositeFieldContainer[Opinion]
+    def __init__(self, opinions: _Optional[_Iterable[_Union[Opinion, _Mapping]]] = ...) -> None: ...
+
 class Entry(_message.Message):
-    __slots__ = ("offset_us", "received", "expired", "closed", "clock_s", "replies", "aborted")
+    __slots__ = ("offset_us", "received", "expired", "closed", "consulted", "clock_s", "replies", "aborted")
     OFFSET_US_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     EXPIRED_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
+    CONSULTED_FIELD_NUMBER: _ClassVar[int]
     CLOCK_S_FIELD_NUMBER: _ClassVar[int]
     REPLIES_FIELD_NUMBER: _ClassVar[int]
     ABORTED_FIELD_NUMBER: _ClassVar[int]
@@ -30,10 +45,11 @@ class Entry(_message.Message):
     received: _ext_proc_pb2.ProcessingRequest
     expired: str
     closed: str
+    consulted: Opinions
     clock_s: _containers.RepeatedScalarFieldContainer[float]
     replies: _containers.RepeatedCompositeFieldContainer[_ext_proc_pb2.ProcessingResponse]
     aborted: bool
-    def __init__(self, offset_us: _Optional[int] = ..., received: _Optional[_Union[_ext_proc_pb2.ProcessingRequest, _Mapping]] = ..., expired: _Optional[str] = ..., closed: _Optional[str] = ..., clock_s: _Optional[_Iterable[float]] = ..., replies: _Optional[_Iterable[_Union[_ext_proc_pb2.ProcessingResponse, _Mapping]]] = ..., aborted: _Optional[bool] = ...) -> None: ...
+    def __init__(self, offset_us: _Optional[int] = ..., received: _Optional[_Union[_ext_proc_pb2.ProcessingRequest, _Mapping]] = ..., expired: _Optional[str] = ..., closed: _Optional[str] = ..., consulted: _Optional[_Union[Opinions, _Mapping]] = ..., clock_s: _Optional[_Iterable[float]] = ..., replies: _Optional[_Iterable[_Union[_ext_proc_pb2.ProcessingResponse, _Mapping]]] = ..., aborted: _Optional[bool] = ...) -> None: ...
 
 class Recording(_message.Message):
     __slots__ = ("version", "decision_id", "policy", "policy_revision", "body_modes", "clock_s", "entries", "secrets_replaced", "bodies_withheld", "live_replies_differ")

@@ -7,10 +7,11 @@ Envoy ended it; in every other case it fails the stream.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
+from extproc.messages import Opinion
 from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime.tls import Tls
 from extproc.runtime.transports.endpoint import Endpoint
@@ -65,6 +66,21 @@ class Exchange(Protocol):
 
     def receive(self, message: pb.ProcessingRequest) -> list[pb.ProcessingResponse]:
         """Take a message; return what to send now, in order.
+
+        Raises:
+            Broken: fail the stream. Nothing else, whatever goes wrong.
+        """
+        ...
+
+    def consult(self) -> Coroutine[Any, Any, tuple[Opinion, ...]] | None:
+        """What is to be asked elsewhere before the exchange can go on, None for nothing. Asked after each ``receive``.
+
+        Waiting for it ends, may be cancelled, and does not raise.
+        """
+        ...
+
+    def consulted(self, opinions: tuple[Opinion, ...]) -> list[pb.ProcessingResponse]:
+        """Take what ``consult`` came to; return what to send now.
 
         Raises:
             Broken: fail the stream. Nothing else, whatever goes wrong.

@@ -6,9 +6,10 @@ What lives here: streams, their deadlines and their ends. What must not: anythin
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
+from extproc.messages import Opinion
 from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime.tls import Tls
 from extproc.runtime.transports.base import METHOD, SERVICE, Broken, Exchange, Handler, ListenError
@@ -213,12 +215,26 @@ class _Stream:
                 return
             self._silent = self._silent or message.observability_mode
             if self._is_heavy(message):
-                replies = await self._receive_aside(message, timers)
+                owes_verdict = message.HasField("request_body") or message.HasField("request_trailers")
+                replies = await self._aside(functools.partial(exchange.receive, message), timers, owes_verdict)
             else:
                 replies = exchange.receive(message)
             timers.heard(exchange.owes_verdict)
             if replies and not self._replaced:
                 await self._say(replies)
+            if not self._replaced and (asking := exchange.consult()) is not None:
+                await self._consult(asking, timers)
+
+    async def _consult(self, asking: Coroutine[Any, Any, tuple[Opinion, ...]], timers: Timers) -> None:
+        """Have others asked, and go on with what they say. Messages wait meanwhile; deadlines and the end do not."""
+        exchange, opinions = self._exchange, await asking
+        if self._body_bytes > ASIDE_BYTES:
+            replies = await self._aside(functools.partial(exchange.consulted, opinions), timers, exchange.owes_verdict)
+        else:
+            replies = exchange.consulted(opinions)
+        timers.heard(exchange.owes_verdict)
+        if replies and not self._replaced:
+            await self._say(replies)
 
     def _is_heavy(self, message: pb.ProcessingRequest) -> bool:
         """Whether this message may complete a large body, which is when all of it is judged."""
@@ -233,10 +249,12 @@ class _Stream:
             self._body_bytes = 0
         return kind == "request_trailers" and self._body_bytes > ASIDE_BYTES
 
-    async def _receive_aside(self, message: pb.ProcessingRequest, timers: Timers) -> list[pb.ProcessingResponse]:
-        self._job_owes_verdict = message.HasField("request_body") or message.HasField("request_trailers")
-        timers.heard(self._job_owes_verdict)
-        self._job = self._threads.submit(self._exchange.receive, message)
+    async def _aside(
+        self, work: Callable[[], list[pb.ProcessingResponse]], timers: Timers, owes_verdict: bool
+    ) -> list[pb.ProcessingResponse]:
+        self._job_owes_verdict = owes_verdict
+        timers.heard(owes_verdict)
+        self._job = self._threads.submit(work)
         replies = await asyncio.shield(asyncio.wrap_future(self._job))
         self._job, self._job_owes_verdict = None, False
         return replies

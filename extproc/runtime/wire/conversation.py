@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from extproc.coverage import counted
 from extproc.messages import (
     Abort,
     Closed,
+    Consult,
+    Consulted,
     Continue,
     ContinueTrailers,
     Direction,
@@ -17,6 +19,8 @@ from extproc.messages import (
     Forward,
     Headers,
     Misconfigured,
+    Opinion,
+    Question,
     Refuse,
     Reply,
     RequestBody,
@@ -54,6 +58,7 @@ class Conversation:
         self._request_ended = False
         self._refused = False
         self._metadata_sent = False
+        self._questions: tuple[Question, ...] = ()
 
     @property
     def owes_verdict(self) -> bool:
@@ -87,6 +92,19 @@ class Conversation:
         if not self._observing:  # no reply is owed there
             event = self._owe(event)
         return self._spend(self._session.receive(event))
+
+    def take_questions(self) -> tuple[Question, ...]:
+        """Take what is to be asked elsewhere before the exchange can go on; ``consulted`` takes the answers."""
+        questions, self._questions = self._questions, ()
+        return questions
+
+    def consulted(self, opinions: tuple[Opinion, ...]) -> list[pb.ProcessingResponse]:
+        """Take the answers; return the replies to send now. Answers that come too late lead to none.
+
+        Raises:
+            ProtocolError: fail the stream with a gRPC error.
+        """
+        return self._spend(self._session.receive(Consulted(opinions)))
 
     def expire(self, what: str) -> list[pb.ProcessingResponse]:
         """A deadline passed: return what ends the exchange.
@@ -176,8 +194,9 @@ class Conversation:
 
     # ---- out ----
 
-    def _spend(self, replies: Iterable[Reply]) -> list[pb.ProcessingResponse]:
+    def _spend(self, replies: Sequence[Reply]) -> list[pb.ProcessingResponse]:
         self._take_record()
+        self._questions = tuple(q for reply in replies if isinstance(reply, Consult) for q in reply.questions)
         if self._observing or self._refused:
             return []
         out: list[pb.ProcessingResponse] = []
@@ -191,6 +210,8 @@ class Conversation:
                     self._sides[reply.direction].trailers()
                 case Refuse():
                     self._refuse(reply, out)
+                case Consult():
+                    pass  # not for Envoy
                 case Abort():
                     raise ProtocolError(reply.details)
         if not self._refused and self._sides:

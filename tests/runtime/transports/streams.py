@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 import grpc.aio
 
+from extproc.messages import Opinion
 from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime.tls import Tls
 from extproc.runtime.transports.base import METHOD, SERVICE, Broken, Deadlines, Metadata
@@ -32,7 +33,10 @@ class Exchange:
         expire: Callable[[str], Replies] = lambda _what: [],
         overdue: Callable[[], Replies] = list,
         deadlines: Deadlines | None = None,
+        consult: Callable[[], Coroutine[Any, Any, tuple[Opinion, ...]] | None] = lambda: None,
+        consulted: Callable[[tuple[Opinion, ...]], Replies] = lambda _opinions: [],
     ) -> None:
+        self._consult, self._consulted = consult, consulted
         self.deadlines = deadlines or Deadlines(NEVER_S, NEVER_S, NEVER_S)
         self.owes_verdict = False
         self.holds_answer = False
@@ -45,6 +49,12 @@ class Exchange:
 
     def receive(self, message: pb.ProcessingRequest) -> Replies:
         return self._receive(message)
+
+    def consult(self) -> Coroutine[Any, Any, tuple[Opinion, ...]] | None:
+        return self._consult()
+
+    def consulted(self, opinions: tuple[Opinion, ...]) -> Replies:
+        return self._consulted(opinions)
 
     def expire(self, what: str) -> Replies:
         self.expired.append(what)

@@ -8,6 +8,8 @@ import pytest
 
 from extproc.messages import (
     Abort,
+    Consult,
+    Consulted,
     Continue,
     ContinueTrailers,
     Direction,
@@ -15,6 +17,8 @@ from extproc.messages import (
     Forward,
     HttpReply,
     Misconfigured,
+    Opinion,
+    Question,
     Refuse,
     RequestBody,
     RequestHeaders,
@@ -394,6 +398,22 @@ def test_an_overdue_verdict_is_refused_at_once_and_what_comes_of_it_later_is_dro
     conversation.receive(first("FULL_DUPLEX_STREAMED"))
     assert said(conversation.overdue()) == [500]
     assert conversation.receive(request_body(b"x", end=True)) == []
+
+
+@pytest.mark.parametrize("observing", [False, True])
+def test_questions_are_for_the_shell_and_their_answers_for_the_session(observing: bool) -> None:
+    question = Question("guard", "user", "x")
+    session = ScriptedSession([HEADERS], [Consult((question,))], [Forward(REQUEST, b"x", end=True)])
+    conversation = talk(session)
+    message = first("FULL_DUPLEX_STREAMED")
+    message.observability_mode = observing
+    conversation.receive(message)
+    assert conversation.take_questions() == ()
+    assert conversation.receive(request_body(b"x", end=True)) == []
+    assert conversation.take_questions() == (question,)
+    assert conversation.take_questions() == ()
+    assert said(conversation.consulted((Opinion(0.5),))) == ([] if observing else ["headers", (b"x", True)])
+    assert session.events[-1] == Consulted((Opinion(0.5),))
 
 
 def test_closing_takes_the_record() -> None:
