@@ -69,8 +69,11 @@ def run(args: argparse.Namespace) -> int:
         return 2
     try:
         model = _train(args)
-    except (CorpusError, PackError, Unusable) as error:
+    except (CorpusError, Unusable) as error:
         print(f"sluicegate train: {error}", file=sys.stderr)
+        return 2
+    except PackError as error:
+        print(f"sluicegate train: {args.pack or 'the pack that ships'}: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         if isinstance(error, BrokenPipeError):

@@ -64,15 +64,24 @@ def candidate(wanted: Wanted) -> Candidate:
     path = wanted.pack or asset(PACK)
     pack = read_pack(path)
     model = wanted.model or _model_of(path, pack)
-    rules = {name: value for name, value in pack.items() if name != MODEL}
     try:
-        detector = injection.build(rules, {} if model is None else {MODEL: ModelFile(model).data()})
+        detector = detector_of(pack, None if model is None else ModelFile(model).data())
     except ModelFileError as error:
         raise Unusable(str(error)) from None
     except PackError as error:
         raise Unusable(f"{model if error.where[:2] == ('options', MODEL) else path}: {error}") from None
     name = " with ".join(found.stem for found in (wanted.pack, wanted.model) if found is not None)
     return Candidate(name, detector, wanted.threshold)
+
+
+def detector_of(pack: Mapping[str, Any], model: Mapping[str, Any] | None) -> injection.InjectionDetector:
+    """Build the detector of a pack's rules and a model, whichever model the pack itself names.
+
+    Raises:
+        PackError: one of them is wrong.
+    """
+    rules = {name: value for name, value in pack.items() if name != MODEL}
+    return injection.build(rules, {} if model is None else {MODEL: model})
 
 
 def read_pack(path: Path | None = None) -> Mapping[str, Any]:

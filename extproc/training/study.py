@@ -19,7 +19,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from extproc.chat import Json
-from extproc.detectors import injection
 from extproc.detectors.calibration import Calibration
 from extproc.detectors.concepts import Concepts
 from extproc.detectors.linear import Feature, LinearModel
@@ -28,6 +27,7 @@ from extproc.detectors.pack import Fields
 from extproc.detectors.words import Unspaced, tokens_of
 from extproc.training.corpus import SMALL, CorpusError, Row, folds_of
 from extproc.training.fit import Fitted, Floats, features_of, fit, sample_weights, words_of_attacks
+from extproc.training.inputs import detector_of
 from extproc.training.model import RULE_WEIGHT, WINDOW_PENALTY, blank_model, model_of
 from extproc.training.validate import Flags, Numbers, Scored, calibrate, cross_calibrated, nested_flags, threshold_at
 
@@ -98,7 +98,7 @@ def study(task: Task, tell: Tell) -> Study:
     done = 0
     for fold in folds:
         words = _words(plain, texts, texts.usable & (texts.fold != fold))
-        detector = _detector(task, words)
+        detector = detector_of(task.pack, blank_model(task.concepts, words))
         for at in np.flatnonzero(texts.fold == fold).tolist():
             read, rules[at] = detector.study(task.rows[at].text)
             readings[at] = [list(map(sys.intern, words)) for words in read]
@@ -187,11 +187,6 @@ def _words(plain: Sequence[Sequence[str]], texts: Texts, chosen: Flags) -> list[
     places = np.flatnonzero(chosen).tolist()
     groups = [(texts.sources[texts.source[at]], bool(texts.attack[at])) for at in places]
     return words_of_attacks([plain[at] for at in places], groups)
-
-
-def _detector(task: Task, words: Sequence[str]) -> injection.InjectionDetector:
-    rules = {name: value for name, value in task.pack.items() if name != "model"}
-    return injection.build(rules, {"model": blank_model(task.concepts, words)})
 
 
 def _fitted(found: Sequence[set[Feature]], texts: Texts, chosen: Flags, seed: int) -> Fitted:

@@ -6,12 +6,11 @@ import json
 
 import pytest
 
-from extproc.detectors import injection
 from extproc.detectors.linear import read_model
 from extproc.detectors.pack import Fields
 from extproc.runtime.assets import PACKAGE
 from extproc.training.fit import Fitted
-from extproc.training.inputs import read_concepts, read_pack
+from extproc.training.inputs import detector_of, read_concepts, read_pack
 from extproc.training.model import BYTES_MAX, blank_model, flat_concepts, just_above, model_of, written
 
 FITTED = Fitted({"ignor": 3, ("ignor", "all"): -2, "@drop": 3, "all": 1}, 0.12345678901, -1.5)
@@ -41,7 +40,7 @@ def test_the_text_does_not_depend_on_the_order_of_anything() -> None:
 
 
 def test_a_model_that_has_learnt_nothing_loads() -> None:
-    assert injection.build(read_pack(), {"model": blank_model({})}).scan("hello").score < 0.9
+    assert detector_of(read_pack(), blank_model({})).scan("hello").score < 0.9
 
 
 def test_a_text_at_the_threshold_stays_below_and_one_can_be_above() -> None:

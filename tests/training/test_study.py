@@ -9,20 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extproc.detectors import injection
+from extproc.runtime.yaml_source import read_yaml
 from extproc.training.corpus import CorpusError, Row
-from extproc.training.inputs import read_pack
+from extproc.training.inputs import detector_of
 from extproc.training.model import written
 from extproc.training.study import Study, Task, final_model, study
 from extproc.training.validate import threshold_at
 from tests.training import toy
 
 FOLDS = {"quarry": 0, "letters": 0, "harbor": 1, "tickets": 1, "meadow": 2, "recipes": 2, "barred": 0}
+PACK = read_yaml(toy.PACK).data
 CONCEPTS = {"drop": "abandon* forsake*"}
 
 
 def task(**changes: Any) -> Task:
-    return dataclasses.replace(Task(toy.rows(), read_pack(), CONCEPTS, folds=FOLDS, false_positives=0.02), **changes)
+    return dataclasses.replace(Task(toy.rows(), PACK, CONCEPTS, folds=FOLDS, false_positives=0.02), **changes)
 
 
 def silent(_what: str, _done: int, _total: int) -> None:
@@ -47,7 +48,7 @@ def test_a_model_of_other_sources_tells_attacks_from_the_rest(studied: Study) ->
 
 
 def test_the_detector_loads_the_model_and_judges_new_texts_by_it(model: Mapping[str, Any]) -> None:
-    detector = injection.build(read_pack(), {"model": model})
+    detector = detector_of(PACK, model)
     flagged = {True: [], False: []}  # type: dict[bool, list[bool]]
     for row in toy.rows(texts=40, seed=7):
         flagged[row.attack].append(bool(detector.scan(row.text).matches))
@@ -59,7 +60,7 @@ def test_the_files_threshold_stands_where_the_rate_of_false_positives_is_as_aske
     studied: Study, model: Mapping[str, Any]
 ) -> None:
     at = threshold_at(studied.scored, 0.02)
-    detector = injection.build(read_pack(), {"model": model})
+    detector = detector_of(PACK, model)
     line = detector._model  # the very line that the gateway uses
     assert line is not None
     assert line.calibration.probability(at) < model["threshold"] <= line.calibration.probability(at + 0.1)

@@ -9,6 +9,21 @@ from pathlib import Path
 
 from extproc.training.corpus import Row
 
+PACK = """\
+threshold: 0.7
+vocabulary: [abandon, constraints, guardrails]
+lists: {}
+rules:
+  - id: surrender
+    family: toy
+    language: en
+    weight: 0.5
+    phrases: [surrender your]
+    match: [surrender your guardrails]
+    pass: [surrender the kettle]
+"""
+"""Rules that find a sixth of the attacks, and the words of a pack that names no model."""
+
 ATTACKS = ("quarry", "harbor", "meadow")
 OTHERS = ("letters", "tickets", "recipes")
 _VERBS = ("abandon", "surrender", "dissolve", "unfasten", "relinquish", "forsake")
@@ -23,6 +38,21 @@ def rows(texts: int = 110, seed: int = 0) -> list[Row]:
     chance = random.Random(seed)
     made = [Row(_attack(chance), True, name) for name in ATTACKS for _ in range(texts)]
     return made + [Row(_other(chance), False, name) for name in OTHERS for _ in range(texts)]
+
+
+def write_pack(folder: Path) -> Path:
+    """Write the pack where a policy of the same folder finds it, as ``toy``."""
+    (folder / "packs").mkdir(exist_ok=True)
+    path = folder / "packs" / "toy.yaml"
+    path.write_text(PACK, encoding="utf-8")
+    return path
+
+
+def write_concepts(folder: Path) -> Path:
+    """Write a few words by concept and language."""
+    path = folder / "concepts.yaml"
+    path.write_text("drop:\n  en: abandon* forsake\n  de: vergiss\n", encoding="utf-8")
+    return path
 
 
 def write(folder: Path, of: Iterable[Row] | None = None, more: Mapping[str, object] | None = None) -> Path:
