@@ -14,6 +14,7 @@ import pytest
 
 from extproc.cli import main
 from extproc.runtime.assets import PACKAGE
+from extproc.training.corpus import Row
 from extproc.training.model import blank_model, written
 from tests.cli.test_train import assert_drawn
 from tests.support.policies import policy
@@ -132,6 +133,27 @@ def test_the_report_compares_in_plots(corpus: str, tmp_path: Path, capsys: pytes
         assert f"]({name})" in report
         assert_drawn(tmp_path / "r" / name)
     assert f"report: {tmp_path}/r/report.md" in capsys.readouterr().err
+
+
+def test_a_small_source_does_not_stretch_the_plot_of_all(tmp_path: Path) -> None:
+    toy.write_pack(tmp_path)
+    flagged = [Row("surrender your kettle", False, "tiny")] * 20
+    corpus = str(toy.write(tmp_path, [*toy.rows(), *flagged]))
+    report = ("--threshold", "0.4", "--report", str(tmp_path / "r"))
+    assert main(["eval", corpus, *pack(tmp_path), *report]) == 0
+    assert_drawn(tmp_path / "r" / "sources.png")
+
+
+def test_a_terminal_sees_how_far_it_is(
+    corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["eval", corpus, *pack(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert "toy" in shown.err
+    assert "%" in shown.err
+    assert shown.out.startswith("toy\nSOURCE ")
 
 
 def test_a_report_on_small_sources_has_no_curve_of_averages(tmp_path: Path) -> None:
