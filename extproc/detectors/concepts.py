@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from extproc.detectors.pack import Fields
-from extproc.detectors.words import is_unspaced
+from extproc.detectors.words import UNSPACED_FROM, is_unspaced
 
 _KNOWN_MAX: Final = 8192  # remembered words; a sender may use any number of them
 _SHORTEST: Final = 3  # of a beginning that stands for all words with it
@@ -24,12 +24,12 @@ class Concepts(dict[str, str]):
         super().__init__()
         self._beginnings: Final[dict[str, str]] = {}
         for concept in fields.names():
-            for word in fields.string(concept).split():
-                if word[-1] == "*":
-                    self._beginnings.setdefault(word[:-1], f"@{concept}")
-                else:
-                    self.setdefault(word, f"@{concept}")
-        self.unspaced: Final = tuple(word for word in self if len(word) > 1 and is_unspaced(word))
+            self.update(dict.fromkeys(fields.string(concept).split(), f"@{concept}"))
+        for word in [word for word in self if word[-1] == "*"]:
+            self._beginnings[word[:-1]] = self.pop(word)
+        self.unspaced: Final = tuple(
+            word for word in self if word > UNSPACED_FROM and len(word) > 1 and is_unspaced(word)
+        )
         self._first: Final = frozenset(word[:_SHORTEST] for word in self._beginnings)
         self._longest: Final = max(map(len, self._beginnings), default=0)
         self._named: Final = dict(self)

@@ -11,8 +11,10 @@ probability. Without one the score is ``1 - exp(-evidence)``: rules of weights .
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -21,11 +23,13 @@ from extproc.detectors.linear import LinearModel, read_model
 from extproc.detectors.normalise import normalise
 from extproc.detectors.pack import Fields, PackError
 from extproc.detectors.phrases import Lists, Part, PhraseError, read_list, read_phrase
-from extproc.detectors.rulebook import Found, Rulebook
+from extproc.detectors.rulebook import Found, Rulebook, compile_rules
 from extproc.detectors.spelling import Spelling
 from extproc.detectors.views import View, Vocabulary, other_views, way_back
 from extproc.detectors.words import Unspaced, tokens_of
 
+COMPILER: Final = 1
+"""To be raised when the same phrases compile to something else."""
 MODEL: Final = "model"
 """The rule id of a match that no rule of the pack makes, but the model."""
 
@@ -176,18 +180,53 @@ def build(pack: Mapping[str, Any], options: Mapping[str, Any]) -> InjectionDetec
     default = _share(fields, "threshold") if model is None else model.threshold
     threshold = _share(settings, "threshold", default)
     settings.close()
-    lists = _lists(fields.mapping("lists"))
-    rules: dict[str, list[tuple[Rule, Part]]] = {}
-    for rule in fields.mappings("rules"):
+    compiled = _compiled(fields, pack)
+    lists = _lists(fields.mapping("lists")) if compiled is None else {}
+    rules: dict[str, Rule] = {}
+    phrases: list[tuple[int, Part]] = []
+    for index, rule in enumerate(fields.mappings("rules")):
         name = rule.string("id")
         if name in rules:
             raise rule.error("id", "is the id of another rule too")
-        rules[name] = _rule(rule, lists)
+        rules[name] = _rule(rule)
+        if compiled is None:
+            phrases += ((index, part) for part in _phrases(rule, lists))
+        rule.close()
     vocabulary = Vocabulary(fields.strings("vocabulary"), () if model is None else model.words)
     fields.value("threshold")
+    if compiled is not None:
+        fields.value("lists")
     fields.close()
-    rulebook = Rulebook([pair for pairs in rules.values() for pair in pairs])
+    rulebook = Rulebook(compiled or compile_rules(phrases), list(rules.values()))
     return InjectionDetector(rulebook, vocabulary, threshold, model)
+
+
+def compile_pack(pack: Mapping[str, Any]) -> dict[str, Any]:
+    """Compile the rules of a pack ahead of time. ``build`` takes this as the pack's ``compiled``, as long as it fits.
+
+    Raises:
+        PackError: the pack is wrong, at the place that it names.
+    """
+    fields = Fields(pack)
+    lists = _lists(fields.mapping("lists"))
+    rules = enumerate(fields.mappings("rules"))
+    phrases = [(index, part) for index, rule in rules for part in _phrases(rule, lists)]
+    return {"of": _digest(pack), **compile_rules(phrases)}
+
+
+def _compiled(fields: Fields, pack: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the pack's rules were compiled to, unless they have changed since."""
+    if "compiled" not in fields:
+        return None
+    compiled = fields.value("compiled")
+    return compiled if isinstance(compiled, Mapping) and compiled.get("of") == _digest(pack) else None
+
+
+def _digest(pack: Mapping[str, Any]) -> str:
+    """Name the phrases of a pack, and the code that compiles them."""
+    rules = [[rule.get("id"), rule.get("phrases")] for rule in pack.get("rules", ()) if isinstance(rule, Mapping)]
+    content = json.dumps([COMPILER, pack.get("lists"), rules], ensure_ascii=False)
+    return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
 
 
 def _model(fields: Fields) -> LinearModel | None:
@@ -206,13 +245,15 @@ def _lists(fields: Fields) -> dict[str, Part]:
     return lists
 
 
-def _rule(fields: Fields, lists: Lists) -> list[tuple[Rule, Part]]:
-    rule = Rule(fields.string("id"), _share(fields, "weight"))
+def _rule(fields: Fields) -> Rule:
     for name in ("family", "language"):
         fields.string(name)
-    for name in ("match", "pass"):  # for the pack's tests
+    for name in ("match", "pass", "phrases"):  # examples are for the pack's tests
         fields.strings(name)
-    phrases: list[tuple[Rule, Part]] = []
+    return Rule(fields.string("id"), _share(fields, "weight"))
+
+
+def _phrases(fields: Fields, lists: Lists) -> Iterator[Part]:
     for index, phrase in enumerate(fields.strings("phrases")):
         try:
             part = read_phrase(phrase, lists)
@@ -220,9 +261,7 @@ def _rule(fields: Fields, lists: Lists) -> list[tuple[Rule, Part]]:
             raise PackError((*fields.where, "phrases", index), str(error)) from None
         if part.longest > _OVERLAP:
             raise PackError((*fields.where, "phrases", index), f"may match more than {_OVERLAP} words and marks")
-        phrases.append((rule, part))
-    fields.close()
-    return phrases
+        yield part
 
 
 def _share(fields: Fields, name: str, default: float | None = None) -> float:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from extproc.chat import Json
+if TYPE_CHECKING:
+    from extproc.chat import Json
 
 Place: TypeAlias = tuple[str | int, ...]
 """Keys and indexes from the pack's root, e.g. ``("rules", 3, "body")``."""

@@ -11,7 +11,8 @@ construction, and a phrase that asks for too much is refused when it is loaded:
     (a|b c)     one of them; ``(a )?`` may be missing
     @name       one of the phrases of the pack's list of that name
     [3]         up to three words in between, in the same sentence
-    [~20]       up to twenty words, marks, or letters of a script without spaces, in the same line
+    [~20]       up to twenty words, or letters of a script without spaces, past ends of sentences too; in a phrase that
+                names a mark, up to twenty words and marks of the same line
     !(a|b) c    not one of them here
     <!(a|b)c    not one of them right before; they are plain words
     ^           the start of a line
@@ -35,7 +36,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from extproc.detectors.lookalikes import read
-from extproc.detectors.words import BREAKS
+from extproc.detectors.words import BREAKS, is_unspaced
 
 WORK_LIMIT: Final = 128  # ways to share out a text among the gaps of one phrase
 OTHER: Final = "x"
@@ -52,6 +53,7 @@ _LEXEME: Final = re.compile(
     r"|(?P<word>(?:[^\W_]|(?<=[^\W_])['-](?=[^\W_])|[\u0300-\u0dff\u0e31-\u0e4e])+\*?)|(?P<mark>[^\s@\[\]*\\])"
 )
 _INSIDE_WORD: Final = re.compile("['-]")
+_RUN: Final = re.compile(r"[0-9a-z]+\*?|[^0-9a-z]+")  # a word of letters of several scripts is several tokens
 
 Atoms: TypeAlias = frozenset[str]
 """Words, and beginnings of words with a ``*`` behind, any one of which may stand at a place."""
@@ -192,6 +194,26 @@ class _Reader:
         self.lists = lists
         self.lexemes = list(_lexemes(phrase))
         self.at = 0
+        self.refuse_glue()
+
+    def refuse_glue(self) -> None:
+        """Letters that touch are one word: a group or a list cannot be a part of it."""
+        letters = False
+        looks: list[bool] = []
+        for kind, text in self.lexemes:
+            if kind in ("open", "look"):
+                looks.append(kind == "look")
+                letters = letters and kind == "open"
+            elif kind in ("close", "maybe"):
+                letters = letters and not (looks and looks.pop())
+            elif kind in ("word", "name"):
+                starts = self.lists[text[1:]].starts if text[1:] in self.lists else {text}
+                unspaced = any(map(is_unspaced, starts))
+                if letters and not unspaced:
+                    raise PhraseError("a group or list glued to a word; write the whole words")
+                letters = not unspaced
+            else:
+                letters = False
 
     def whole(self) -> Part:
         part = self.sequence()
@@ -281,16 +303,20 @@ class _Reader:
     def _word(self) -> Part:
         text = self.take()
         folded = text if text.isascii() and text.islower() else "".join(map(read, text)).casefold()
-        if folded.isalnum():
-            return _word_part(folded)
-        split = [piece for piece in _INSIDE_WORD.split(folded) if piece]
+        split = _INSIDE_WORD.split(folded)
         if len(split) == 1:
-            return _word_part(split[0])
-        apart = [part for piece in split for part in (_GLUE, _word_part(piece))][1:]
-        return _one_of([_word_part("".join(split)), _in_sequence(apart)])
+            return _tokens(folded)
+        apart = [part for piece in split for part in (_GLUE, _tokens(piece))][1:]
+        return _one_of([_tokens("".join(split)), _in_sequence(apart)])
+
+
+def _tokens(letters: str) -> Part:
+    return _in_sequence(list(map(_word_part, _RUN.findall(letters))))
 
 
 def _word_part(word: str) -> Part:
+    if word[-1] == "*" and is_unspaced(word):
+        word = word[:-1]  # where words run on, each stands for its beginning
     atoms = frozenset({word})
     return Part((atoms,), (atoms,), atoms, 1)
 

@@ -1,7 +1,7 @@
 """A rulebook: all phrases of a pack, and the finding of those that occur in a text.
 
 What lives here: the codes of words, and the order in which phrases are tried. What must not: the language of phrases
-(``phrases``), weights, what follows from a rule.
+(``phrases``), weights, what follows from a rule. What it is made from is plain data, which may be made once and kept.
 
 Every word that a phrase names belongs to the sets of words in which phrases name it. Words that belong to the same sets
 are never told apart, so they share one code, and a set of words is a set of codes. What a phrase needs is kept as a bit
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from extproc.detectors.phrases import BREAK, OTHER, UNKNOWN_MARK, Atoms, Part, fits
 from extproc.detectors.words import BREAKS, LINE, is_unspaced
@@ -124,19 +124,19 @@ class _Places(dict[str, list[int]]):
 class Rulebook(Generic[R]):
     """All phrases of some rules. Shared; grows only in what it remembers of tokens and expressions."""
 
-    def __init__(self, phrases: Sequence[tuple[R, Part]]) -> None:
-        coding = _Coding([part for _, part in phrases])
-        self.codes: Final = coding.codes
-        self.unspaced: Final = tuple(atom for atom in coding.words if len(atom) > 1 and is_unspaced(atom))
-        self.longest: Final = max((part.longest for _, part in phrases), default=0)
-        self._bits: Final = coding.bits
+    def __init__(self, compiled: Mapping[str, Any], rules: Sequence[R]) -> None:
+        """Take what ``compile_rules`` made of the phrases of these rules."""
+        words = {word: code for code, named in compiled["words"].items() for word in named.split()}
+        prefixes = {prefix: code for code, named in compiled["prefixes"].items() for prefix in named.split()}
+        self.codes: Final = Codes(words, prefixes, compiled["marks"])
+        self.unspaced: Final = tuple(compiled["unspaced"].split())
+        codes = sorted({*compiled["words"], *compiled["prefixes"], *compiled["marks"], OTHER})
+        self._bits: Final = {code: 1 << index for index, code in enumerate(codes)}
         self._by_code: Final[dict[str, list[_Entry[R]]]] = {}
-        for order, (rule, part) in enumerate(phrases):
-            source = "".join(map(coding.source, part.pieces))
-            wanted = sorted((part.starts, *part.needs), key=_commonness)
-            needs = tuple(map(coding.mask, wanted[1:]))
-            entry = _Entry(order, rule, source, part.marks, frozenset(coding.chars(part.starts)), needs)
-            for code in coding.chars(wanted[0]):
+        for order, (rule, source, marks, starts, wanted) in enumerate(compiled["phrases"]):
+            needs = tuple(sum(map(self._bits.__getitem__, need)) for need in wanted[1:])
+            entry = _Entry(order, rules[rule], source, bool(marks), frozenset(starts), needs)
+            for code in wanted[0]:
                 self._by_code.setdefault(code, []).append(entry)
 
     def code(self, tokens: Iterable[str]) -> tuple[str, str]:
@@ -176,8 +176,39 @@ class Rulebook(Generic[R]):
         return list(found.values())
 
 
+def compile_rules(phrases: Sequence[tuple[int, Part]]) -> dict[str, Any]:
+    """Compile the phrases of rules, each with the number of its rule, to what a rulebook is made from: plain JSON.
+
+    ``words`` and ``prefixes`` name, for each code, the words that have it; ``unspaced`` the words of scripts without
+    spaces. A phrase is its rule, its expression, whether it names marks, the codes that it can begin with, and the
+    sets of codes of each of which a text must have one, the rarest first.
+    """
+    coding = _Coding([part for _, part in phrases])
+    compiled = []
+    for rule, part in phrases:
+        wanted = sorted((part.starts, *part.needs), key=_commonness)
+        source = "".join(map(coding.source, part.pieces))
+        compiled.append([rule, source, int(part.marks), coding.chars(part.starts), [*map(coding.chars, wanted)]])
+    return {
+        "words": _by_code((word, code) for word, code in coding.codes_of_words.items() if word[-1] != "*"),
+        "prefixes": _by_code((word[:-1], code) for word, code in coding.codes_of_words.items() if word[-1] == "*"),
+        "marks": "".join(sorted(coding.marks)),
+        "unspaced": " ".join(
+            word for word in coding.codes_of_words if word[-1] != "*" and len(word) > 1 and is_unspaced(word)
+        ),
+        "phrases": compiled,
+    }
+
+
+def _by_code(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    named: dict[str, list[str]] = {}
+    for word, code in pairs:
+        named.setdefault(code, []).append(word)
+    return {code: " ".join(words) for code, words in sorted(named.items())}
+
+
 class _Coding:
-    """Which code each word has. ``words`` are those named whole."""
+    """Which code each word has; ``marks`` are their own."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         sets = list(dict.fromkeys(piece for part in parts for piece in part.pieces if isinstance(piece, frozenset)))
@@ -196,14 +227,8 @@ class _Coding:
             for home in signature:
                 members[home].append(code)
         self._codes_of: Final = dict(zip(sets, map("".join, members), strict=True))
-        self.words: Final = [atom for atom in homes if atom[-1] != "*"]
-        marks = {mark for part in parts for mark in _marks(part)} | {BREAK, LINE, OTHER, UNKNOWN_MARK}
-        self.bits: Final = {code: 1 << index for index, code in enumerate((*code_of.values(), *sorted(marks)))}
-        self.codes: Final = Codes(
-            {word: self._chars[word] for word in self.words},
-            {prefix: self._chars[atom] for prefix, atom in prefixes.items()},
-            marks - {OTHER},
-        )
+        self.codes_of_words: Final = self._chars
+        self.marks: Final = {mark for part in parts for mark in _marks(part)} | {BREAK, LINE, UNKNOWN_MARK}
 
     def source(self, piece: str | Atoms) -> str:
         """A piece of an expression over codes."""
@@ -223,10 +248,6 @@ class _Coding:
             if words < atoms:
                 every.update(codes)
         return "".join(sorted(every))
-
-    def mask(self, atoms: Atoms) -> int:
-        """The same as bits."""
-        return sum(self.bits[code] for code in self.chars(atoms))
 
 
 def _commonness(words: Atoms) -> tuple[int, int]:

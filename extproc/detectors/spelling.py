@@ -16,6 +16,7 @@ from typing import Final
 _SHORTEST: Final = 4
 _SWAPPED: Final = 5
 _GAPPED: Final = 6
+_GAPPED_MAX: Final = 600  # key words, the first ones, of which a letter may be missing
 _SPOILT: Final = 2  # what vowels left out may leave of a word
 _KNOWN_MAX: Final = 8192  # remembered words; a sender may use any number of them
 _VOWEL: Final = re.compile("[aeiou]")
@@ -33,7 +34,8 @@ class Spelling(dict[str, str]):
         self._by_consonants: Final = {
             left: word for word in reversed(keys) if len(left := _consonants(word)) >= _SPOILT
         }
-        self._by_gap: Final = {gap: word for word in reversed(keys) if len(word) >= _GAPPED for gap in _gaps(word)}
+        gapped = [word for word in keys[:_GAPPED_MAX] if len(word) >= _GAPPED]
+        self._by_gap: Final = {gap: word for word in reversed(gapped) for gap in _gaps(word)}
         self._beginnings: Final = frozenset(word[0] for word in keys)
         self._longest: Final = max(map(len, keys), default=0)
         self._named: Final = dict(self)

@@ -28,7 +28,7 @@ _PUNCTUATION: Final = (
 _TOKEN: Final = re.compile(rf"[0-9a-z]+|[^\x00-\xbf{_PUNCTUATION}]+|[^ ]")
 _ASCII_TOKEN: Final = re.compile(r"[0-9a-z]+|[^ ]")  # the same for most texts, and faster
 _LATIN_WORD: Final = re.compile("[0-9a-z]+")
-_UNSPACED_FROM: Final = "\u0e00"  # all such scripts lie above; so do some others, which are told apart below
+UNSPACED_FROM: Final = "\u0e00"  # all such scripts lie above; so do some others, which are told apart below
 _UNSPACED: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
     "\U00020000-\U0003ffff"
@@ -40,9 +40,9 @@ def tokens_of(normalised: str, unspaced: Unspaced) -> list[str]:
     if normalised.isascii():
         return _ASCII_TOKEN.findall(normalised)
     tokens: list[str] = _TOKEN.findall(normalised)
-    if max(normalised) < _UNSPACED_FROM:
+    if max(normalised) < UNSPACED_FROM:
         return tokens
-    return [piece for token in tokens for piece in (unspaced.cut(token) if token >= _UNSPACED_FROM else (token,))]
+    return [piece for token in tokens for piece in (unspaced.cut(token) if token >= UNSPACED_FROM else (token,))]
 
 
 def latin_words(normalised: str) -> list[str]:
@@ -73,7 +73,7 @@ def _unspaced_letter() -> re.Pattern[str]:
 
 def is_unspaced(text: str) -> bool:
     """Whether a text begins with a letter of a script without spaces."""
-    return text[:1] >= _UNSPACED_FROM and _unspaced_letter().match(text) is not None
+    return text[:1] >= UNSPACED_FROM and _unspaced_letter().match(text) is not None
 
 
 class Unspaced:

@@ -26,7 +26,7 @@ class ModelFile:
         Raises:
             ModelFileError: it cannot be read, or is too large.
         """
-        self._path: Final = path
+        self.path: Final = path
         try:
             with path.open("rb") as file:
                 self._raw: Final = file.read(FILE_BYTES + 1)
@@ -45,7 +45,7 @@ class ModelFile:
         try:
             data = json.loads(self._raw)
         except ValueError as error:
-            raise ModelFileError(f"{self._path}: not JSON: {error}") from None
+            raise ModelFileError(f"{self.path}: not JSON: {error}") from None
         if not isinstance(data, dict):
-            raise ModelFileError(f"{self._path}: must be a JSON object")
+            raise ModelFileError(f"{self.path}: must be a JSON object")
         return data

@@ -211,7 +211,7 @@ class _Reading:
         if built is None:
             try:
                 data = {} if pack is None else pack.source.data
-                built = kind.build({**data, MODEL: model.data()} if model else data, options)
+                built = kind.build({**data, **_contents(model)} if model else data, options)
             except ModelFileError as error:
                 assert pack is not None
                 raise PolicyErrors([_placed(pack.path, pack.source, Problem((MODEL,), str(error)))]) from None
@@ -332,6 +332,14 @@ def _said(document: PolicyDocument) -> Any:
             if not section.get(name, True):
                 del section[name]
     return said
+
+
+def _contents(model: ModelFile) -> dict[str, Any]:
+    """A model, and what the pack's rules were compiled to, which saves most of the time that building takes."""
+    compiled = model.path.with_suffix(".rules.json")
+    if not compiled.is_file():
+        return {MODEL: model.data()}
+    return {MODEL: model.data(), "compiled": ModelFile(compiled).data()}
 
 
 def _read(path: Path) -> Source:
