@@ -119,17 +119,20 @@ def _show(args: argparse.Namespace, model: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(force_terminal=sys.stdout.isatty(), markup=False, emoji=False, highlight=False)
+    terminal = sys.stdout.isatty()
+    width = None if terminal else 160
+    console = Console(force_terminal=terminal, markup=False, emoji=False, highlight=False, width=width)
     metrics = model["card"]["metrics"]
     table = Table(box=None, pad_edge=False)
-    for title in ("FALSE POSITIVES", "FOUND", "THRESHOLD FROM OTHER SOURCES: FOUND", "FALSE POSITIVES"):
+    for title in ("FALSE POSITIVES", "FOUND %", "FOUND* %", "FALSE POSITIVES* %"):
         table.add_column(title, justify="right")
     for rate, found in metrics["recall"].items():
         nested = metrics["nested"][rate]
         table.add_row(rate, *(_figure(each) for each in (found, nested["recall"], nested["false_positives"])))
     console.print(table)
+    console.print("* with thresholds from other sources: what to expect. In brackets 95 % intervals.", soft_wrap=True)
     if hard := metrics.get("hard_others"):
-        console.print(f"flagged of {hard['texts']:,} hard ones that are no attacks: {_figure(hard)}", soft_wrap=True)
+        console.print(f"flagged of {hard['texts']:,} hard texts that are no attacks: {_figure(hard)} %", soft_wrap=True)
     weights = sum(len(features.split("\n")) for features in model["weights"].values())
     size = args.output.stat().st_size / 1000
     console.print(
@@ -142,7 +145,7 @@ def _show(args: argparse.Namespace, model: Mapping[str, Any]) -> None:
 
 
 def _figure(figure: Mapping[str, float]) -> str:
-    return f"{100 * figure['value']:.1f} % ({100 * figure['low']:.1f} to {100 * figure['high']:.1f})"
+    return f"{100 * figure['value']:.1f} ({100 * figure['low']:.1f} to {100 * figure['high']:.1f})"
 
 
 def _today() -> str:

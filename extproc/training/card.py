@@ -59,15 +59,13 @@ def sources_of(task: Task, licences: Mapping[str, str]) -> dict[str, Json]:
 def metrics_of(task: Task, studied: Study, hard: Sequence[str]) -> dict[str, Json]:
     """Recall at shares of false positives, with intervals; the calibration's error; false positives on hard texts.
 
-    ``recall`` takes each threshold from the texts that it is measured on, ``nested`` from other folds and from what may
-    be trained on, as the file's own is.
+    ``recall`` takes each threshold from the texts that it is measured on, ``nested`` from other folds.
     """
     texts = studied.texts
-    folds, usable = _by_source(texts.source, texts.fold), _by_source(texts.source, texts.usable)
+    folds = _by_source(texts.source, texts.fold)
 
     def measure(scored: Scored) -> list[float]:
-        fold, fitted_on = folds[scored.source], usable[scored.source].astype(bool)
-        pairs = [nested(scored, fold, rate, fitted_on) for rate in RATES]
+        pairs = [nested(scored, folds[scored.source], rate) for rate in RATES]
         return [*(recall_at(scored, rate) for rate in RATES), *(figure for pair in pairs for figure in pair)]
 
     values = measure(studied.scored)

@@ -98,5 +98,6 @@ def _row(line: str, name: str, where: str) -> Row:
         raise CorpusError(f'{where}: not a JSON object with "text" and "label"') from None
     if not isinstance(text, str) or label not in (0, 1):
         raise CorpusError(f'{where}: "text" must be a string and "label" 1 (an attack) or 0')
-    source, language, licence = (str(data.get(field) or "") for field in ("source", "lang", "licence"))
+    names = (str(data.get(field) or "") for field in ("source", "lang", "licence"))
+    source, language, licence = (each.encode("utf-8", "replace").decode() for each in names)
     return Row(text[:TEXT_MAX], bool(label), source or name, language, licence, where)

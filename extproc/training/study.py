@@ -3,8 +3,9 @@
 What lives here: the steps from labelled rows to a model file's content. What must not: files, tables, plots, arguments.
 
 Sources are divided into folds. For each fold, a model is fitted on the others and scores that fold's texts; the words
-by which disguises are seen through come from the others, too. Thresholds and calibration are fitted on these scores.
-Sources that are for evaluation only are scored like all others, but nothing that decides is fitted on them.
+by which disguises are seen through come from the others, too. The calibration is fitted on these scores, and the
+threshold is where the share of false positives among them is as wanted. Sources that are for evaluation only are judged
+like all others, so they move the threshold, but no weight, word or calibration is fitted on them.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def study(task: Task, tell: Tell) -> Study:
         scored,
         rules.round(_DIGITS),
         cross_calibrated(scored, texts.fold, texts.weight, texts.usable),
-        nested_flags(scored, texts.fold, task.false_positives, texts.usable),
+        nested_flags(scored, texts.fold, task.false_positives),
         found,
         _words(plain, texts, texts.usable),
     )
@@ -131,7 +132,7 @@ def final_model(task: Task, studied: Study, name: str, card: Mapping[str, Json])
     usable = studied.scored.of(texts.usable)
     points = calibrate(usable.evidence, usable.attack, texts.weight[texts.usable])
     points = [(round(evidence, 4), round(odds, 4)) for evidence, odds in points]
-    threshold = Calibration(points).probability(threshold_at(usable, task.false_positives))
+    threshold = Calibration(points).probability(threshold_at(studied.scored, task.false_positives))
     return model_of(name, fitted, task.concepts, studied.words, points, threshold, card)
 
 

@@ -75,20 +75,19 @@ def recall_at(scored: Scored, rate: float) -> float:
     return macro(scored, scored.evidence > threshold_at(scored, rate), True)
 
 
-def nested_flags(scored: Scored, folds: Numbers, rate: float, usable: Flags | None = None) -> Flags:
-    """Which texts are flagged, with the threshold of each fold taken from the ``usable`` texts of the other folds."""
+def nested_flags(scored: Scored, folds: Numbers, rate: float) -> Flags:
+    """Which texts are flagged, with the threshold of each fold taken from the other folds."""
     flagged = np.zeros(len(scored.evidence), dtype=bool)
     for fold in sorted(set(folds.tolist())):
         of_it = folds == fold
-        others = ~of_it if usable is None else ~of_it & usable
-        threshold = threshold_at(scored.of(others), rate)
+        threshold = threshold_at(scored.of(~of_it), rate)
         flagged[of_it] = scored.evidence[of_it] > threshold
     return flagged
 
 
-def nested(scored: Scored, folds: Numbers, rate: float, usable: Flags | None = None) -> tuple[float, float]:
+def nested(scored: Scored, folds: Numbers, rate: float) -> tuple[float, float]:
     """Macro recall and false positives with the threshold of each fold taken from the other folds."""
-    flagged = nested_flags(scored, folds, rate, usable)
+    flagged = nested_flags(scored, folds, rate)
     return macro(scored, flagged, True), macro(scored, flagged, False)
 
 

@@ -23,6 +23,12 @@ def test_rows_know_their_file_line_source_and_licence(tmp_path: Path) -> None:
     ]
 
 
+def test_a_name_that_cannot_be_written_is_made_one_that_can(tmp_path: Path) -> None:
+    path = tmp_path / "mails.jsonl"
+    path.write_text('{"text": "\\ud800", "label": 1, "source": "a\\ud800"}', encoding="utf-8")
+    assert [(row.text, row.source) for row in read_corpus([path])] == [("\ud800", "a?")]
+
+
 def test_a_folder_is_all_its_corpora_in_order_of_their_names(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "a.jsonl.gz", "wt", encoding="utf-8") as file:
         file.write(GOOD)

@@ -66,13 +66,15 @@ def test_the_files_threshold_stands_where_the_rate_of_false_positives_is_as_aske
     assert line.calibration.probability(at) < model["threshold"] <= line.calibration.probability(at + 0.1)
 
 
-def test_sources_for_evaluation_only_change_nothing_but_the_words_about_it(model: Mapping[str, Any]) -> None:
-    """Whatever is in them: here, attacks that are labelled as harmless."""
+def test_nothing_is_fitted_on_sources_for_evaluation_only(model: Mapping[str, Any]) -> None:
+    """Whatever is in them: here, attacks that are labelled as harmless. Only the threshold heeds them."""
     wrong = [Row(row.text, False, "barred") for row in toy.rows(seed=3)[:120]]
     other = task(rows=[*toy.rows(), *wrong], evaluate_only=frozenset({"barred"}))
     found = study(other, silent)
-    assert found.flagged[found.texts.source == found.texts.sources.index("barred")].all(), "they are judged"
-    assert written(final_model(other, found, "toy", {"about": "nothing"})) == written(model)
+    made = final_model(other, found, "toy", {"about": "nothing"})
+    assert made["threshold"] > model["threshold"]
+    assert written({**made, "threshold": model["threshold"]}) == written(model)
+    assert found.texts.usable.sum() == 660
 
 
 def test_what_is_trained_on_does_change_it(model: Mapping[str, Any]) -> None:
