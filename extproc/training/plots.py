@@ -117,6 +117,7 @@ def plot_sources(path: Path, sources: Sequence[str], lines: Sequence[Line]) -> N
         counts = np.bincount(source[attack == kind], minlength=len(sources))
         axes.set_yticks(places, [f"{sources[at]}  ({counts[at]:,})" for at in shown], fontsize=8)
         axes.set_ylim(-0.6, rows - 0.4)
+        axes.spines["left"].set_bounds(rows - len(shown) - 0.6, rows - 0.4)
         axes.set_title("attacks found" if kind else "false positives", fontsize=10, loc="left")
         axes.grid(visible=False, axis="y")
     if len(lines) > 1:
