@@ -28,13 +28,14 @@ from extproc.detectors.spelling import Spelling
 from extproc.detectors.views import View, Vocabulary, other_views, way_back
 from extproc.detectors.words import Unspaced, tokens_of
 
-COMPILER: Final = 1
+COMPILER: Final = 2
 """To be raised when the same phrases compile to something else."""
 MODEL: Final = "model"
 """The rule id of a match that no rule of the pack makes, but the model."""
 
-_SLICE: Final = 384  # tokens judged together
+_SLICE: Final = 768  # tokens judged together
 _OVERLAP: Final = 128  # of slices: a match is no longer, so no slice's end cuts one
+_AROUND: Final = 16  # tokens around a slice, for what must not stand before or behind a match
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a rule is itself: compared and hashed by identity, which is fast
@@ -144,11 +145,13 @@ class InjectionDetector:
         best: list[Found[Rule]] = []
         best_start, most = 0, -1.0
         for start in range(0, max(len(coded) - _OVERLAP, 1), _SLICE - _OVERLAP):
-            piece = coded[start : start + _SLICE]
-            found = self._rulebook.find(piece, words if len(coded) <= _SLICE else self._rulebook.words_of(piece))
+            first, end = max(start - _AROUND, 0), min(start + _SLICE, len(coded))
+            piece = coded[first : end + _AROUND]
+            near = words if len(piece) == len(coded) else self._rulebook.words_of(piece)
+            found = self._rulebook.find(piece, near, start - first, len(piece) - (end - first))
             evidence = sum(each.rule.evidence for each in found)
             if evidence > most:
-                best, best_start, most = found, start, evidence
+                best, best_start, most = found, first, evidence
         return {each.rule: self._place(view, coded, best_start, each) for each in best}
 
     def _place(self, view: View, coded: str, start: int, found: Found[Rule]) -> _Place:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import pairwise, repeat
+from itertools import accumulate, chain, pairwise, repeat
+from operator import add, sub
 from typing import Final, TypeAlias
 
 from extproc.detectors.calibration import Calibration
@@ -24,7 +25,8 @@ from extproc.detectors.pack import Fields
 FORMAT: Final = 1
 STEM: Final = 5
 WINDOW: Final = 32  # words looked at together
-STEP: Final = 16
+STEP: Final = 8
+LIKELY: Final = 4  # windows of a text that are looked at closely
 WHOLE: Final = 400  # words at most whose features are added up as one text
 
 Feature: TypeAlias = "str | tuple[str, str]"
@@ -74,12 +76,23 @@ class LinearModel:
         stems = [word[:STEM] for word in words]
         concepts = list(map(self.concepts.__getitem__, words))
         best = self._sum(stems[:WHOLE], concepts[:WHOLE]), 0, len(words)
-        if len(words) > WINDOW + STEP:
-            for start in range(0, len(words) - STEP, STEP):
-                end = start + WINDOW
-                total = self._sum(stems[start:end], concepts[start:end]) - self._window_penalty
-                best = max(best, (total, start, min(end, len(words))))
+        for start in self._likely(stems, concepts):
+            end = start + WINDOW
+            total = self._sum(stems[start:end], concepts[start:end]) - self._window_penalty
+            best = max(best, (total, start, min(end, len(words))))
         return best
+
+    def _likely(self, stems: Sequence[str], concepts: Sequence[str]) -> list[int]:
+        """Where the windows begin that are worth a look: those whose features, each time they occur, weigh the most."""
+        if len(stems) <= WINDOW + STEP:
+            return []
+        weight, nothing = self._weights.get, repeat(0.0)
+        alone = map(add, map(weight, stems, nothing), map(weight, concepts, nothing))
+        sums = list(accumulate(map(add, alone, chain(map(weight, pairwise(stems), nothing), nothing)), initial=0.0))
+        starts = range(0, len(stems) - STEP, STEP)
+        ends = chain(sums[WINDOW::STEP], repeat(sums[-1]))
+        weights = list(map(sub, ends, sums[::STEP][: len(starts)]))
+        return sorted(sorted(starts, key=lambda start: weights[start // STEP], reverse=True)[:LIKELY])
 
     def _sum(self, stems: Sequence[str], concepts: Sequence[str]) -> float:
         found = features(stems, list(filter(None, concepts)))

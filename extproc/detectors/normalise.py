@@ -60,6 +60,7 @@ _MIXED_WORD: Final = re.compile(
 # Where some words mix alphabets, those of letters that look the same in both are disguised, too.
 _TWIN_WORD: Final = re.compile("(?<![^\\W\\d_])[асеорхуіјѕԛԝһҽАВСЕНІЈКМОРЅТХУαοιυνΑΒΕΖΗΙΚΜΝΟΡΤΥΧ]+(?![^\\W\\d_])")
 _NON_ASCII_LETTER: Final = re.compile(r"[^\x00-\x7f]")
+_SPECIAL: Final = re.compile("[\\x00-\\x09\\x0b-\\x1f\\x7f]")
 _CONTROLS: Final = re.compile(CONTROL)
 
 
@@ -176,8 +177,13 @@ def _starts(change: _Change) -> int:
 
 def _read_all(text: str, trail: _Trail | None) -> str:
     if trail is None:
-        return text.translate(_READINGS)
-    return _replace(_NON_ASCII_LETTER, lambda char: _READINGS[ord(char[0])], text, trail).translate(_ASCII_READINGS)
+        text = _NON_ASCII.sub(lambda run: run[0].translate(_READINGS), text)
+    else:
+        text = _replace(_NON_ASCII_LETTER, lambda letter: _READINGS[ord(letter[0])], text, trail)
+    # What follows puts one character in the place of one. `translate` is slow where a text is not all ASCII.
+    if text.isascii():
+        return text.translate(_ASCII_READINGS)
+    return _SPECIAL.sub(lambda char: _ASCII_READINGS[ord(char[0])], text)
 
 
 def _decode_entity(match: re.Match[str]) -> str:

@@ -16,7 +16,7 @@ construction, and a phrase that asks for too much is refused when it is loaded:
     !(a|b) c    not one of them here
     <!(a|b)c    not one of them right before; they are plain words
     ^           the start of a line
-    \c          the mark itself, where it would mean something else
+    \c          the mark itself, where it would mean something else; one that ends a sentence stands for all of these
 
 Phrases are not matched against text but against one code for each of its tokens (``words``): every word that phrases
 name has a code, words that stand in the same lists share one, and all other words are alike. So a list of a hundred
@@ -39,11 +39,12 @@ from extproc.detectors.lookalikes import read
 from extproc.detectors.words import BREAKS, is_unspaced
 
 WORK_LIMIT: Final = 128  # ways to share out a text among the gaps of one phrase
+BEGINNING: Final = 2  # letters that words are told apart by, at least
 OTHER: Final = "x"
 """The code of a word that no phrase names."""
 BREAK: Final = "."
 """The code of what ends a sentence."""
-UNKNOWN_MARK: Final = ","
+UNKNOWN_MARK: Final = "\0"  # which ``normalise`` leaves none of
 """The code of a mark that no phrase names; the others are their own."""
 
 _SUFFIX_LIMIT: Final = 12
@@ -273,7 +274,7 @@ class _Reader:
             return Part((f"[^{BREAK}]{{0,{size}}}?",), longest=size, work=size + 1, may_lack=True)
         if self.peek() in ("mark", "escaped"):
             # It ends at the first such mark, so there is one way to match it.
-            mark = re.escape(self.lexemes[self.at][1][-1])
+            mark = re.escape(_mark_code(self.lexemes[self.at][1]))
             return Part((rf"[^\n{mark}]{{0,{size}}}+",), longest=size, marks=True, may_lack=True)
         return Part((rf"[^\n]{{0,{size}}}?",), longest=size, work=size + 1, may_lack=True)
 
@@ -296,8 +297,7 @@ class _Reader:
         return self._mark()
 
     def _mark(self) -> Part:
-        mark = self.take()[-1]
-        code = BREAK if mark in BREAKS else mark
+        code = _mark_code(self.take())
         return Part((re.escape(code),), (), frozenset({code}), 1, marks=True)
 
     def _word(self) -> Part:
@@ -310,11 +310,20 @@ class _Reader:
         return _one_of([_tokens("".join(split)), _in_sequence(apart)])
 
 
+def _mark_code(lexeme: str) -> str:
+    mark = lexeme[-1]
+    if mark.isalnum():
+        raise PhraseError(f"{lexeme} is no mark")
+    return BREAK if mark in BREAKS else mark
+
+
 def _tokens(letters: str) -> Part:
     return _in_sequence(list(map(_word_part, _RUN.findall(letters))))
 
 
 def _word_part(word: str) -> Part:
+    if word[-1] == "*" and len(word) <= BEGINNING:
+        raise PhraseError(f"{word} is too short a beginning")
     if word[-1] == "*" and is_unspaced(word):
         word = word[:-1]  # where words run on, each stands for its beginning
     atoms = frozenset({word})

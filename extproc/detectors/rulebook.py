@@ -17,12 +17,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from extproc.detectors.phrases import BREAK, OTHER, UNKNOWN_MARK, Atoms, Part, fits
+from extproc.detectors.phrases import BEGINNING, BREAK, OTHER, UNKNOWN_MARK, Atoms, Part, fits
 from extproc.detectors.words import BREAKS, LINE, is_unspaced
 
 _FIRST_CODE: Final = 0x3400  # letters, so that one short expression tells codes of words from marks
 _KNOWN_MAX: Final = 8192  # remembered words; a sender may use any number of them
-_PREFIX_MIN: Final = 2
 _MARKS: Final = re.compile(rf"(?:[^\w{BREAK}]|_)+")
 
 # Words that most texts have.
@@ -44,7 +43,7 @@ class Codes(dict[str, str]):
         self.update(dict.fromkeys(BREAKS, BREAK))
         self[LINE] = LINE
         self._prefixes: Final = prefixes
-        self._openings: Final = frozenset(prefix[:_PREFIX_MIN] for prefix in prefixes)
+        self._openings: Final = frozenset(prefix[:BEGINNING] for prefix in prefixes)
         self._longest: Final = max(map(len, prefixes), default=0)
         self._named: Final = dict(self)
 
@@ -57,8 +56,8 @@ class Codes(dict[str, str]):
         return code
 
     def _look_up(self, token: str) -> str:
-        if token[:_PREFIX_MIN] in self._openings:
-            for length in range(min(len(token), self._longest), _PREFIX_MIN - 1, -1):
+        if token[:BEGINNING] in self._openings:
+            for length in range(min(len(token), self._longest), BEGINNING - 1, -1):
                 prefix = token[:length]
                 if prefix in self._prefixes and fits(token, prefix + "*"):
                     return self._prefixes[prefix]
@@ -104,19 +103,21 @@ class _Entry(Generic[R]):
 
 
 class _Places(dict[str, list[int]]):
-    """Where each code stands in a slice, filled as codes are asked for."""
+    """Where each code stands in a slice, from ``start`` to ``end``, filled as codes are asked for."""
 
-    def __init__(self, coded: str) -> None:
+    def __init__(self, coded: str, start: int, end: int) -> None:
         super().__init__()
         self.codes: Final = frozenset(coded)
         self._coded: Final = coded
+        self._start: Final = start
+        self._end: Final = end
 
     def __missing__(self, code: str) -> list[int]:
         places: list[int] = []
-        place = self._coded.find(code)
+        place = self._coded.find(code, self._start, self._end)
         while place >= 0:
             places.append(place)
-            place = self._coded.find(code, place + 1)
+            place = self._coded.find(code, place + 1, self._end)
         self[code] = places
         return places
 
@@ -152,11 +153,17 @@ class Rulebook(Generic[R]):
         """Where each of them stands among all, from ``start`` on."""
         return [place for place in range(start, len(coded)) if not _MARKS.match(coded[place])]
 
-    def find(self, coded: str, words: str) -> list[Found[R]]:
-        """Find the rules that occur, each once, in the codes of a slice of a text."""
+    def find(self, coded: str, words: str, before: int = 0, behind: int = 0) -> list[Found[R]]:
+        """Find the rules that occur, each once, in the codes of a slice of a text.
+
+        No match begins in so many tokens ``before`` it and ``behind``: they are there to be looked back and ahead at.
+        """
         present = 0
         entries: dict[int, _Entry[R]] = {}
-        places, marked = _Places(words), _Places(coded)
+        end = len(coded) - behind
+        marked = _Places(coded, before, end)
+        words_behind = len(self.words_of(coded[end:])) if behind else 0
+        places = _Places(words, len(self.words_of(coded[:before])) if before else 0, len(words) - words_behind)
         for code in marked.codes:
             present |= self._bits[code]
             for entry in self._by_code.get(code, ()):

@@ -4,12 +4,11 @@ What lives here: which word a misspelt one stands for. What must not: any word l
 rules.
 
 Three slips are undone: vowels left out, two letters that changed places in words of five letters or more, one letter
-missing or too many in words of six. A word that is none of the key words nor near one stays what it is.
+missing in words of six. A word that is none of the key words nor near one stays what it is.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -18,8 +17,8 @@ _SWAPPED: Final = 5
 _GAPPED: Final = 6
 _GAPPED_MAX: Final = 600  # key words, the first ones, of which a letter may be missing
 _SPOILT: Final = 2  # what vowels left out may leave of a word
-_KNOWN_MAX: Final = 8192  # remembered words; a sender may use any number of them
-_VOWEL: Final = re.compile("[aeiou]")
+_KNOWN_MAX: Final = 16384  # remembered words; a sender may use any number of them
+_VOWELS: Final = dict.fromkeys(map(ord, "aeiou"))
 
 
 class Spelling(dict[str, str]):
@@ -28,7 +27,6 @@ class Spelling(dict[str, str]):
     def __init__(self, key_words: Iterable[str], known: Iterable[str] = ()) -> None:
         super().__init__((word, word) for word in known)
         keys = [word for word in dict.fromkeys(key_words) if len(word) >= _SHORTEST and word.isascii()]
-        self._keys: Final = frozenset(keys)
         self.update((word, word) for word in keys)
         self._by_letters: Final = {_letters(word): word for word in reversed(keys) if len(word) >= _SWAPPED}
         self._by_consonants: Final = {
@@ -58,12 +56,7 @@ class Spelling(dict[str, str]):
             return None
         if (same := self._by_letters.get(_letters(word))) is not None:
             return same
-        if word in self._by_gap:
-            return self._by_gap[word]
-        if len(word) <= _GAPPED:
-            return None
-        # One letter more at the end makes another word: a plural, a past tense.
-        return next((gap for gap in _gaps(word)[:-1] if gap in self._keys), None)
+        return self._by_gap.get(word)
 
 
 def _letters(word: str) -> str:
@@ -71,7 +64,7 @@ def _letters(word: str) -> str:
 
 
 def _consonants(word: str) -> str:
-    return _VOWEL.sub("", word)
+    return word.translate(_VOWELS)
 
 
 def _gaps(word: str) -> list[str]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bisect
 import functools
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import accumulate
 from typing import Final, TypeAlias
 
 from extproc.detectors.normalise import Alignment, Normalised, normalise, substitute
-from extproc.detectors.words import Unspaced, latin_words, spans_of, tokens_of
+from extproc.detectors.words import LINE, Unspaced, latin_words, spans_of, tokens_of
 
 Locate: TypeAlias = Callable[[int, int], tuple[int, int]]
 """From ``[start, end)`` of a reading to the run of the original that it comes from."""
@@ -25,6 +27,10 @@ _Text: TypeAlias = tuple[str, Locate]
 _LONG: Final = 16  # letters: encodings, and words run together, are longer; few words are
 _SIGN: Final = 5  # letters of a word that is a sign of a disguise
 _FOREIGN_MAX: Final = 2000  # code points of a text that is turned round for want of a word of any language
+_CASES: Final = 8  # Base64 changes case, or to digits, once in so many characters at least
+_SHORT: Final = 1000  # code points of a text of which every reading is looked at from end to end
+_AROUND: Final = 300  # code points on either side of what a reading changes in a longer one
+_SIGNS: Final = 3  # words of a model that a guess must bring to light; of the pack's one is enough
 _CHANGED: Final = 4  # a guess that changes more than one word in so many needs no sign
 _READABLE: Final = 0.9  # share of printable characters that makes decoded bytes a text
 
@@ -42,7 +48,9 @@ _HEX_GLUE: Final = re.compile(r"0x|[ ,:]")
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
 _LONG_WORD: Final = re.compile(rf"[a-z]{{{_LONG},}}+")
-_INSIDE_WORD: Final = re.compile(r"(?<=[a-z])[-._*~^+|]++(?=[a-z])")
+_INSIDE_WORD: Final = re.compile(r"[-._*~^+|](?<=[a-z].)[-._*~^+|]*+(?=[a-z])")
+_SPLIT_WORD: Final = re.compile(r"[a-z]+(?:[-._*~^+|]++[a-z]+)+")
+_STAND_IN_WORD: Final = re.compile(r"(?<![a-z0-9@$€£])(?=[0-9@$€£]*[a-z])(?=[a-z]*[0-9@$€£])[a-z0-9@$€£]+")
 _FREQUENT_WORDS: Final = """
     the you your this that with from what have will and are for not was all can how any his her has but its our they who
     que los las una por para con como mas del sus der die und das ist nicht ein eine mit von den dem auf les des est une
@@ -55,11 +63,11 @@ _LEET_SYMBOLS: Final = str.maketrans("!|+", "11t")
 _LEET_I: Final = str.maketrans("0123456789@$€£", "oizeasgtbgasel")
 _LEET_L: Final = str.maketrans("0123456789@$€£", "olzeasgtbgasel")
 _ROT13: Final = str.maketrans(string.ascii_lowercase, string.ascii_lowercase[13:] + string.ascii_lowercase[:13])
-# Letters, what stands in for letters, what is put inside words.
-_SHAPES: Final = {
-    point: "a" if chr(point).isalpha() else "0" if chr(point) in "0123456789@$€£!|+" else chr(point)
-    for point in (*range(128), ord("€"), ord("£"))
-} | dict.fromkeys(map(ord, "-._*~^"), "-")
+# Signs that a reading is worth a try. Each begins with what few characters are, so that texts are skimmed fast.
+_STAND_IN_SIGN: Final = re.compile(r"[0-9@$€£!|+](?<=[^\W\d_].)[0-9@$€£!|+]?(?=[^\W\d_])")
+_SPLIT_SIGN: Final = re.compile(r"[-._*~^+|](?<=[a-z].)(?=[a-z])")
+_PAIRS_SIGN: Final = re.compile("[0-9][0-9][ ,:]{1,2}[0-9a-fA-F]{2}[ ,:]")
+_MIXED_CASE: Final = re.compile("[a-z0-9+/][A-Z]|[A-Z0-9][a-z]")  # as Base64 has all along, and words once at most
 
 
 class View:
@@ -84,11 +92,12 @@ class Vocabulary:
     """The words of attacks. The long ones, which other texts seldom hold, are the signs of a disguise; so is what
     frequent words become when they are turned round, since that is no word. ``more`` are those of a model."""
 
-    __slots__ = ("mirrored", "rotated", "signs", "split", "words")
+    __slots__ = ("mirrored", "plainest", "rotated", "signs", "split", "words")
 
     def __init__(self, words: Sequence[str], more: Iterable[str] = ()) -> None:
         self.words = (*words, *more)
         self.signs = frozenset(word for word in self.words if len(word) >= _SIGN)
+        self.plainest = self.signs.intersection(words)
         known = self.signs | _FREQUENT
         self.mirrored = frozenset(word[::-1] for word in known) - known
         self.rotated = frozenset(word.translate(_ROT13) for word in known) - known
@@ -111,9 +120,8 @@ def other_views(plain: View, original: str, vocabulary: Vocabulary, unspaced: Un
 def _other_texts(
     text: str, words: AbstractSet[str], locate: Locate, original: str, vocabulary: Vocabulary
 ) -> Iterator[_Text]:
-    shape = text.translate(_SHAPES)
     has_long_word = any(len(word) >= _LONG for word in words)
-    if has_long_word or "00 00" in shape or any(mark in original for mark in ("%", "\\", "0x")):
+    if _may_be_encoded(original, has_long_word=has_long_word):
         yield from _decoded(original)
     # A text without one frequent word of any language is no text, unless it is turned round.
     foreign = len(words) > 2 and len(text) <= _FOREIGN_MAX and text.isascii() and words.isdisjoint(_FREQUENT)
@@ -122,19 +130,85 @@ def _other_texts(
         yield _WORD.sub(lambda word: word[0][::-1], text), locate
     if foreign or not vocabulary.rotated.isdisjoint(words):
         yield text.translate(_ROT13), locate
-    guesses: list[_Text] = []
-    if "a0a" in shape or "a00a" in shape:
-        guesses += _without_stand_ins(text, locate)
-    if "a-a" in shape:
-        joined, alignment = substitute(_INSIDE_WORD, lambda _: "", text)
-        guesses.append((joined, _through(alignment, locate)))
-    if has_long_word:
-        guesses.append(_respaced(text, vocabulary, locate))
-    # Most texts with a hyphen or a digit in a word are not disguised: what was guessed must bring a word to light.
-    for guess in guesses:
-        guessed = frozenset(latin_words(guess[0]))
-        if not vocabulary.signs & guessed <= words or len(guessed - words) * _CHANGED > len(words):
-            yield guess
+    # Most texts with a hyphen or a digit in a word are not disguised: what is guessed must bring words to light.
+    for guess, guessed in _guesses(text, words, vocabulary):
+        changed = guessed - words
+        brought = changed & vocabulary.signs
+        if len(changed) >= _SIGNS and len(changed) * _CHANGED > len(words):
+            yield guess(locate)
+        elif not brought.isdisjoint(vocabulary.plainest) or len(brought) >= _SIGNS:
+            whole = guess(locate)
+            yield _near(whole, [place for word in brought for place in _all_places(whole[0], word)])
+
+
+def _may_be_encoded(original: str, *, has_long_word: bool) -> bool:
+    if "%" in original or "\\" in original or "0x" in original or _PAIRS_SIGN.search(original):
+        return True
+    return has_long_word and any(
+        len(word) >= _LONG and len(_MIXED_CASE.findall(word)) * _CASES >= len(word) for word in original.split()
+    )
+
+
+def _guesses(
+    text: str, words: AbstractSet[str], vocabulary: Vocabulary
+) -> Iterator[tuple[Callable[[Locate], _Text], AbstractSet[str]]]:
+    """What the text may be a disguise of: how to get it, and the words that it would have instead of others."""
+    if _STAND_IN_SIGN.search(text):
+        plain = _LEET_SYMBOL.sub(lambda symbol: symbol[0].translate(_LEET_SYMBOLS), text)
+        odd = " ".join(_STAND_IN_WORD.findall(plain))
+        for table in (_LEET_I, _LEET_L) if "1" in odd else (_LEET_I,):  # an i or an l
+            yield functools.partial(_translated, plain, table), frozenset(latin_words(odd.translate(table)))
+    if _SPLIT_SIGN.search(text):
+        joined = [_INSIDE_WORD.sub("", word) for word in _SPLIT_WORD.findall(text)]
+        yield functools.partial(_substituted, _INSIDE_WORD, _nothing, text), frozenset(joined)
+    if long_words := [word for word in words if len(word) >= _LONG]:
+
+        def part(word: re.Match[str]) -> str:
+            return " ".join(filter(None, vocabulary.split(word[0])))
+
+        pieces = {piece for word in long_words for piece in vocabulary.split(word) if piece}
+        yield functools.partial(_substituted, _LONG_WORD, part, text), frozenset(pieces)
+
+
+def _translated(text: str, table: Mapping[int, int], locate: Locate) -> _Text:
+    return text.translate(table), locate
+
+
+def _substituted(pattern: re.Pattern[str], rewrite: Callable[[re.Match[str]], str], text: str, locate: Locate) -> _Text:
+    changed, alignment = substitute(pattern, rewrite, text)
+    return changed, _through(alignment, locate)
+
+
+def _nothing(_: re.Match[str]) -> str:
+    return ""
+
+
+def _near(whole: _Text, places: Iterable[int]) -> _Text:
+    """The parts of a text around some places of it; all of a short one. The rest has been read as it stands."""
+    text, locate = whole
+    if len(text) <= _SHORT:
+        return whole
+    parts: list[tuple[int, int]] = []
+    for place in sorted(places):
+        start, end = max(place - _AROUND, 0), min(place + _AROUND, len(text))
+        if parts and start <= parts[-1][1]:
+            start, _ = parts.pop()
+        parts.append((start, end))
+    begins = list(accumulate((end - start + 1 for start, end in parts), initial=0))
+
+    def back(start: int, end: int) -> tuple[int, int]:
+        at = bisect.bisect_right(begins, start, hi=len(parts)) - 1
+        shift = parts[at][0] - begins[at]
+        return locate(start + shift, min(end + shift, parts[at][1]))
+
+    return LINE.join(text[start:end] for start, end in parts), back
+
+
+def _all_places(text: str, word: str) -> Iterator[int]:
+    place = text.find(word)
+    while place >= 0:
+        yield place
+        place = text.find(word, place + 1)
 
 
 def _through(alignment: Alignment, locate: Locate) -> Locate:
@@ -145,9 +219,10 @@ def _decoded(original: str) -> Iterator[_Text]:
     """The text with every encoded run in place of which something readable stands decoded, one layer of it."""
     decoded, alignment = substitute(_ENCODED, _decode, original)
     if decoded != original:
-        read = normalise(decoded)
+        part, locate = _near((decoded, alignment.span), [change.start for change in alignment.steps[0]])
+        read = normalise(part)
         back = way_back(read)
-        yield read.text, lambda start, end: alignment.span(*back(start, end))
+        yield read.text, lambda start, end: locate(*back(start, end))
 
 
 def _decode(match: re.Match[str]) -> str:
@@ -168,16 +243,3 @@ def _decode(match: re.Match[str]) -> str:
     except (ValueError, OverflowError, binascii.Error):
         return run
     return text if sum(map(str.isprintable, text)) >= _READABLE * len(text) else run
-
-
-def _without_stand_ins(text: str, locate: Locate) -> Iterator[_Text]:
-    text = _LEET_SYMBOL.sub(lambda symbol: symbol[0].translate(_LEET_SYMBOLS), text)
-    yield text.translate(_LEET_I), locate
-    if "1" in text:  # an i or an l
-        yield text.translate(_LEET_L), locate
-
-
-def _respaced(text: str, vocabulary: Vocabulary, locate: Locate) -> _Text:
-    """``ignoreallrules`` -> ``ignore all rules``."""
-    respaced, alignment = substitute(_LONG_WORD, lambda word: " ".join(filter(None, vocabulary.split(word[0]))), text)
-    return respaced, _through(alignment, locate)

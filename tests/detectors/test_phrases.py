@@ -11,7 +11,7 @@ import yaml
 
 from extproc.detectors.normalise import normalise
 from extproc.detectors.phrases import WORK_LIMIT, Part, PhraseError, fits, read_list, read_phrase
-from extproc.detectors.rulebook import Rulebook
+from extproc.detectors.rulebook import Rulebook, compile_rules
 from extproc.detectors.words import Unspaced, spans_of, tokens_of
 from extproc.runtime.assets import asset
 
@@ -22,7 +22,7 @@ PACK: dict[str, Any] = yaml.safe_load(asset("policies/packs/injection.yaml").rea
 def find(phrase: str, text: str) -> str | None:
     """The text that the phrase matches, looked for as the detector does it; None if there is none."""
     part = read_phrase(phrase, LISTS)
-    rulebook = Rulebook([("r", part)])
+    rulebook = Rulebook(compile_rules([(0, part)]), ["r"])
     read = normalise(text).text
     tokens = tokens_of(read, Unspaced(rulebook.unspaced))
     coded, words = rulebook.code(tokens)
@@ -69,7 +69,12 @@ def find(phrase: str, text: str) -> str | None:
         ("x:[~2]end", "x: this is the end", None),
         ("x:[~9]end", "x: it\nend", None),
         ("go[~9]on", "go. And so\non", "go. and so\non"),
+        ("x:[~9]!", "x: go! now? ah", "x: go!"),
+        ("a, b", "a, b", "a, b"),
+        ("a, b", "a; b", None),
+        ("a! b", "a? b", "a? b"),
         ("go[~2]on", "go and so forth on", None),
+        ("go[~2]:", "go - on", None),
         ("a  b", "a b", "a b"),
         ("a b ", "a b", "a b"),
         ("go[2] on", "go and on", "go and on"),
@@ -130,6 +135,9 @@ def test_a_phrase_matches_what_it_says(phrase: str, text: str, match: str | None
         ("@none a", "no list @none"),
         ("(|a)", "empty"),
         ("a (", "empty"),
+        ("a*", "a* is too short"),
+        (r"\x a", "is no mark"),
+        (r"a [~2]\n", "is no mark"),
         ("a ]", "a stray ]; a gap is"),
         ("a@verb", "glued"),
         ("@verb@verb", "glued"),
@@ -224,6 +232,6 @@ def test_no_compiled_phrase_repeats_what_repeats() -> None:
 
 def test_every_word_of_the_pack_is_one_that_a_text_can_have() -> None:
     parts = list(parts_of_pack())
-    unspaced = Unspaced(Rulebook([(None, part) for part in parts]).unspaced)
+    unspaced = Unspaced(compile_rules([(0, part) for part in parts])["unspaced"].split())
     words = {atom.rstrip("*") for part in parts for piece in part.pieces if not isinstance(piece, str) for atom in piece}
     assert [word for word in sorted(words) if tokens_of(normalise(word).text, unspaced) != [word]] == []
