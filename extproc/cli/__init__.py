@@ -23,6 +23,8 @@ VERBS: Final = (
     ("check", "validate policy files"),
     ("scan", "run texts through the detectors, without a gateway"),
     ("rules", "list what the rule packs look for, explain a rule, try their examples"),
+    ("train", "train an injection model on labelled texts"),
+    ("eval", "judge detectors by labelled texts"),
     ("replay", "drive sessions with recorded ext_proc streams and compare the replies"),
     ("demo", "show the gate at work with a real small model"),
 )

@@ -2,14 +2,15 @@
 
 What lives here: the rows of a corpus. What must not: features, models, reports.
 
-A corpus is JSON Lines, plain or gzipped: ``{"text": ..., "label": 1 or 0, "source"?: ..., "lang"?: ...}``. The label is
-1 for an attack. Without ``source`` the file's name is the source.
+A corpus is JSON Lines, plain or gzipped: ``{"text": ..., "label": 1 or 0}`` with, if known, ``source``, ``lang`` and
+``licence``. The label is 1 for an attack. Without ``source`` the file's name is the source.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Final
 
 TEXT_MAX: Final = 6000  # code points of a text that are looked at
 FOLDS: Final = 8
+SMALL: Final = 100  # texts of a label that a source must have to count in an average over sources
 
 
 class CorpusError(ValueError):
@@ -26,12 +28,14 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One labelled text."""
+    """One labelled text, and the file and line it is from."""
 
     text: str
     attack: bool
     source: str
     language: str = ""
+    licence: str = ""
+    place: str = ""
 
 
 def read_corpus(paths: Iterable[Path], without: Iterable[str] = ()) -> list[Row]:
@@ -82,16 +86,18 @@ def _rows(path: Path) -> Iterator[Row]:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 yield _row(line, name, f"{path}:{number}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path}: {error}") from None
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise CorpusError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _row(line: str, name: str, where: str) -> Row:
     try:
         data = json.loads(line)
         text, label = data["text"], data["label"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CorpusError(f'{where}: not a JSON object with "text" and "label"') from None
     if not isinstance(text, str) or label not in (0, 1):
         raise CorpusError(f'{where}: "text" must be a string and "label" 1 (an attack) or 0')
-    return Row(text[:TEXT_MAX], bool(label), str(data.get("source") or name), str(data.get("lang") or ""))
+    names = (str(data.get(field) or "") for field in ("source", "lang", "licence"))
+    source, language, licence = (each.encode("utf-8", "replace").decode() for each in names)
+    return Row(text[:TEXT_MAX], bool(label), source or name, language, licence, where)

@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 from sklearn.linear_model import SGDClassifier
 
@@ -28,6 +29,8 @@ TYPICAL: Final = 2000  # words of attacks
 TYPICAL_TEXTS: Final = 5  # texts, by weight, that such a word must be in, of so many sources
 TYPICAL_SOURCES: Final = 3
 SHORTEST: Final = 4  # letters of such a word
+Floats: TypeAlias = npt.NDArray[np.float64]
+
 _STEPS: Final = 127  # weights are rounded to so many on either side of 0
 _ALPHA: Final = 2e-6
 _ROUNDS: Final = 8
@@ -51,13 +54,13 @@ def features_of(words: Sequence[str], concepts: Concepts) -> set[Feature]:
     return features([word[:STEM] for word in head], [concept for word in head if (concept := concepts[word])])
 
 
-def sample_weights(groups: Sequence[tuple[str, bool]]) -> np.ndarray:
+def sample_weights(groups: Sequence[tuple[str, bool]]) -> Floats:
     """What each text counts, by its source and label."""
     counts = Counter(groups)
     return np.array([min(1.0, CAP / counts[group]) for group in groups])
 
 
-def fit(found: Sequence[set[Feature]], attacks: Sequence[bool], weights: np.ndarray, seed: int = 0) -> Fitted:
+def fit(found: Sequence[set[Feature]], attacks: Sequence[bool], weights: Floats, seed: int = 0) -> Fitted:
     """Fit a logistic regression over the features of texts, and keep those of its weights that matter most."""
     frequency = Counter(feature for each in found for feature in each)
     frequent = sorted((feature for feature, texts in frequency.items() if texts >= RARE), key=_name)
@@ -74,7 +77,7 @@ def fit(found: Sequence[set[Feature]], attacks: Sequence[bool], weights: np.ndar
     return Fitted({f: step for f, step in steps.items() if step}, scale, float(model.intercept_[0]))
 
 
-def _matrix(found: Sequence[set[Feature]], index: Mapping[Feature, int]) -> sp.csr_matrix:
+def _matrix(found: Sequence[set[Feature]], index: Mapping[Feature, int]) -> Any:
     """One row a text; what is rare still counts in how many features there are."""
     columns = [np.array(sorted(index[each] for each in row if each in index), dtype=np.int32) for row in found]
     values = [np.full(len(known), 1 / math.sqrt(max(len(row), 1))) for row, known in zip(found, columns, strict=True)]
