@@ -179,7 +179,11 @@ def build(pack: Mapping[str, Any], options: Mapping[str, Any]) -> InjectionDetec
     """
     fields = Fields(pack)
     settings = Fields(options, ("options",))
-    model = _model(settings) or _model(fields)
+    model = _model(settings)
+    if model is None:
+        model = _model(fields)
+    elif "model" in fields:
+        fields.value("model")  # the option goes before it
     default = _share(fields, "threshold") if model is None else model.threshold
     threshold = _share(settings, "threshold", default)
     settings.close()

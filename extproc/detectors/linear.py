@@ -123,18 +123,24 @@ def read_model(fields: Fields) -> LinearModel:
             raise steps.error(step, "must be a whole number") from None
         weights.update(zip(map(_feature, steps.string(step).split("\n")), repeat(weight)))
     calibration = fields.mapping("calibration")
+    evidence, odds = calibration.numbers("evidence"), calibration.numbers("odds")
     try:
-        line = Calibration(list(zip(calibration.numbers("evidence"), calibration.numbers("odds"), strict=True)))
+        line = Calibration(list(zip(evidence, odds, strict=True)))
     except ValueError as error:
         raise fields.error("calibration", str(error)) from None
+    threshold, rule_weight = fields.number("threshold"), fields.number("rule_weight")
+    if not 0 < threshold < 1:
+        raise fields.error("threshold", "must lie between 0 and 1")
+    if rule_weight < 0:
+        raise fields.error("rule_weight", "must not be negative")
     return LinearModel(
         weights,
         fields.number("intercept"),
         Concepts(fields.mapping("concepts")),
-        rule_weight=fields.number("rule_weight"),
+        rule_weight=rule_weight,
         window_penalty=fields.number("window_penalty"),
         calibration=line,
-        threshold=fields.number("threshold"),
+        threshold=threshold,
         words=fields.string("words").split(),
     )
 

@@ -44,7 +44,7 @@ class ModelFile:
         """
         try:
             data = json.loads(self._raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelFileError(f"{self.path}: not JSON: {error}") from None
         if not isinstance(data, dict):
             raise ModelFileError(f"{self.path}: must be a JSON object")

@@ -34,7 +34,7 @@ DEFAULT_POLICY: Final = "policies/default.yaml"
 FILE_BYTES: Final = 8 << 20
 EXACT_VALUES: Final = "exact_values"
 MODEL: Final = "model"
-_MODEL_NAME: Final = re.compile(rb"^model: *([a-z0-9_-]+) *(?:#.*)?$", re.MULTILINE)
+_MODEL_NAME: Final = re.compile(rb"^model: *([a-z0-9_-]+)[ \t]*(?:#.*)?\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class _Reading:
         built = self.found.detectors.get(key) or self._known.detectors.get(key)
         if built is None:
             try:
-                data = {} if pack is None else pack.source.data
+                data = {} if pack is None else self._data(pack)
                 built = kind.build({**data, **_contents(model)} if model else data, options)
             except ModelFileError as error:
                 assert pack is not None
@@ -223,6 +223,14 @@ class _Reading:
         if rule.second_opinion is not None:
             self._check_band(index, built, rule.second_opinion.band)
         return built
+
+    def _data(self, pack: _Pack) -> Mapping[str, Any]:
+        """The data of a pack whose model, if it names one, was seen before it was parsed."""
+        data: Mapping[str, Any] = pack.source.data
+        if isinstance(data, Mapping) and isinstance(data.get(MODEL), str) and data[MODEL] != pack.model:
+            message = "must be a line of its own with a plain name of lower-case letters, digits, _ and -"
+            raise PolicyErrors([_placed(pack.path, pack.source, Problem((MODEL,), message))])
+        return data
 
     def _check_band(self, index: int, detector: Detector, band: Sequence[float]) -> None:
         """Below its band a rule must pass by itself, and above it must find."""
