@@ -233,5 +233,7 @@ def test_no_compiled_phrase_repeats_what_repeats() -> None:
 def test_every_word_of_the_pack_is_one_that_a_text_can_have() -> None:
     parts = list(parts_of_pack())
     unspaced = Unspaced(compile_rules([(0, part) for part in parts])["unspaced"].split())
-    words = {atom.rstrip("*") for part in parts for piece in part.pieces if not isinstance(piece, str) for atom in piece}
+    words = {
+        atom.rstrip("*") for part in parts for piece in part.pieces if not isinstance(piece, str) for atom in piece
+    }
     assert [word for word in sorted(words) if tokens_of(normalise(word).text, unspaced) != [word]] == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -82,4 +84,4 @@ def test_each_token_stands_where_its_span_says(text: str) -> None:
     tokens = tokens_of(read, UNSPACED)
     spans = spans_of(read, tokens)
     assert [read[start:end] for start, end in spans] == tokens
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
