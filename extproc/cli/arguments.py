@@ -9,7 +9,7 @@ import argparse
 
 from extproc.runtime.transports.endpoint import Endpoint
 
-_NO_DEFAULT = (None, False, "", argparse.SUPPRESS)
+_NO_DEFAULT: tuple[object, ...] = (None, False, "", [], argparse.SUPPRESS)
 
 
 class HelpFormatter(argparse.HelpFormatter):

@@ -77,6 +77,8 @@ def _eval(args: argparse.Namespace) -> dict[str, Json]:
     if args.against or _wanted(args, "against_") != Wanted():
         wanted.append(_wanted(args, "against_"))
     candidates = [candidate(each) for each in wanted]
+    if args.report:
+        args.report.mkdir(parents=True, exist_ok=True)
     with progress() as tell:
         rows = rows_of(args)
         if not rows:

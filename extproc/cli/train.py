@@ -89,6 +89,10 @@ def _train(args: argparse.Namespace) -> Mapping[str, Any]:
     from extproc.training.model import flat_concepts, written
     from extproc.training.study import Task, final_model, study
 
+    if not args.output.parent.is_dir() or args.output.is_dir():  # known before minutes of training
+        raise Unusable(f"{args.output}: must be a file in a folder that is there")
+    if args.report:
+        args.report.mkdir(parents=True, exist_ok=True)
     pack = read_pack(args.pack)
     concepts = flat_concepts(read_concepts(args.concepts))
     folds, licences = read_folds(args.folds), read_licences(args.licences)

@@ -80,7 +80,7 @@ def plot_calibration(path: Path, probability: Floats, attack: Flags, weight: Flo
     )
     above.set_ylim(-0.02, 1.02)
     above.set_ylabel("share of attacks")
-    above.legend(frameon=False, loc="upper left")
+    above.legend(frameon=False, loc="lower right")
     edges = np.linspace(0, 1, 2 * _BINS + 1)
     below.hist(
         [probability[~attack], probability[attack]],

@@ -22,7 +22,7 @@ from extproc.training.validate import Scored
 
 
 def training_report(folder: Path, task: Task, studied: Study, model: Mapping[str, Any]) -> None:
-    """Write the report of a training into a folder, which is made.
+    """Write the report of a training into a folder.
 
     Raises:
         OSError: it cannot be written.
@@ -30,7 +30,6 @@ def training_report(folder: Path, task: Task, studied: Study, model: Mapping[str
     texts = studied.texts
     rules = Scored(studied.rules, texts.attack, texts.source)
     lines = [Line("rules and model", studied.scored, studied.flagged), Line("rules alone", rules)]
-    folder.mkdir(parents=True, exist_ok=True)
     plot_roc(folder / "roc.png", lines)
     plot_calibration(folder / "calibration.png", studied.probability, texts.attack, texts.weight)
     plot_sources(folder / "sources.png", texts.sources, lines[:1])
@@ -66,7 +65,7 @@ def training_report(folder: Path, task: Task, studied: Study, model: Mapping[str
 
 
 def judging_report(folder: Path, rows: Sequence[Row], judged: Sequence[Judged], told: Mapping[str, Json]) -> None:
-    """Write the report of one or two detectors into a folder, which is made. ``told``: what ``--json`` prints.
+    """Write the report of one or two detectors into a folder. ``told``: what ``--json`` prints.
 
     Raises:
         OSError: it cannot be written.
@@ -79,7 +78,6 @@ def judging_report(folder: Path, rows: Sequence[Row], judged: Sequence[Judged], 
         Line(each.candidate.name, Scored(np.array(each.scores), attack, source), np.array(each.flagged, dtype=np.bool_))
         for each in judged
     ]
-    folder.mkdir(parents=True, exist_ok=True)
     large = {kind: bool((np.bincount(source[attack == kind]) >= SMALL).any()) for kind in (True, False)}
     weights = sample_weights([(row.source, row.attack) for row in rows])
     parts = ["# " + " and ".join(each.candidate.name for each in judged)]
