@@ -51,6 +51,7 @@ from extproc.messages import (
 from extproc.policy import denials, engine
 from extproc.policy.compiler import CompiledPolicy
 from extproc.policy.decision import Action, Decision, DecisionRecord
+from extproc.policy.retries import Cooling, never_cooling
 from extproc.refusal import DECISION_HEADER, phrase, refuse
 from extproc.strict_json import JsonLimits, apply, dump
 from extproc.target import encoding_of, status_of
@@ -67,15 +68,18 @@ Handler: TypeAlias = Callable[["Session", Event], list[Reply]]
 class Session:
     """One exchange over one ext_proc stream. Single-threaded; owns no I/O.
 
-    ``now`` gives seconds from any fixed point and ``decision_id`` names the exchange: both are inputs, so that a
-    recording replays to the same bytes.
+    ``now`` gives seconds from any fixed point, ``decision_id`` names the exchange, and ``cooling`` says whether too
+    much of a consumer's was refused lately: all are inputs, so that a recording replays to the same bytes.
     """
 
-    def __init__(self, policy: CompiledPolicy, decision_id: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self, policy: CompiledPolicy, decision_id: str, now: Callable[[], float], cooling: Cooling = never_cooling
+    ) -> None:
         self.state = State.START
         self.failure: BaseException | None = None  # for the shell's log; never sent anywhere
         self._policy: Final = policy
         self._now: Final = now
+        self._cooling: Final = cooling
         self._started: Final = now()
         self._record = DecisionRecord(decision_id=decision_id, policy=policy.name, revision=policy.revision)
         self._finished: list[DecisionRecord] = []
@@ -166,7 +170,9 @@ class Session:
         if self._head.query not in _KNOWN_QUERIES:
             request = replace(request, not_inspected=(*request.not_inspected, "query"))
         self._request, record.model, record.stream = request, request.model, request.stream
-        judged = engine.judge_request(policy, request, self._dialect, record.decision_id)
+        who = None if policy.retries is None else policy.retries.consumer(self._head.headers, record.attributes)
+        cooling = who is not None and self._cooling(who)
+        judged = engine.judge_request(policy, request, self._dialect, record.decision_id, cooling=cooling)
         if isinstance(judged, Decision):
             return self._decided(judged)
         self._pending, self.state = judged, State.CONSULT

@@ -20,6 +20,7 @@ from extproc.policy.external import ExternalDetector, OnTimeout, SecondOpinionDo
 from extproc.policy.marks import Spotlighting
 from extproc.policy.models import ModelAllowlist, compile_models
 from extproc.policy.parameters import ParameterPolicy, ParameterRule, Treatment, compile_parameters
+from extproc.policy.retries import Retries, compile_retries
 from extproc.policy.section import SpotlightingDocument
 from extproc.policy.tools import ToolPolicy, compile_tools
 from extproc.policy.unseen import compile_unseen
@@ -122,6 +123,7 @@ class CompiledPolicy:
     refusal_style: RefusalStyle
     refusal_status: int
     external: Mapping[str, ExternalDetector] = field(default_factory=dict)
+    retries: Retries | None = None
 
     @property
     def enforces(self) -> bool:
@@ -170,6 +172,7 @@ def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detector], 
         refusal_style=spec.refusal.style,
         refusal_status=spec.refusal.status,
         external=_asked(rules, spec.detectors),
+        retries=compile_retries(spec.retries, (rule.id for rule in rules if rule.scores), spec.mode == "enforce"),
     )
 
 

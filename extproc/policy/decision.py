@@ -8,9 +8,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from extproc.chat import Denial, Edit, JsonPath
 from extproc.policy.marks import Marks
+
+UNHEARD: Final = "second_opinion_missing"
+"""The match of a finding that stands for an answer that nobody gave."""
 
 
 class Action(enum.IntEnum):

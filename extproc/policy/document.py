@@ -31,7 +31,7 @@ from extproc.policy.external import ExternalDetector, SecondOpinionDocument
 from extproc.policy.marks import SCOPES as SPOTLIT_SCOPES
 from extproc.policy.models import BadName, check_entry
 from extproc.policy.parameters import CALLED, CANNOT_BE_STRIPPED
-from extproc.policy.section import STRICT, MaskingDocument, SpotlightingDocument
+from extproc.policy.section import STRICT, MaskingDocument, RetriesDocument, SpotlightingDocument
 from extproc.policy.section import wrong as _wrong
 from extproc.policy.unseen import UnseenAction
 
@@ -368,6 +368,7 @@ class SpecDocument(_Strict):
         dict[DetectorName, ExternalDetector], Field(description="detectors outside of this process, by name")
     ] = {}
     rules: Annotated[list[RuleDocument], Field(description="in order; the strictest finding decides")] = []
+    retries: RetriesDocument | None = None
     refusal: RefusalDocument = RefusalDocument()
 
     @field_validator("parameters")

@@ -19,12 +19,13 @@ from extproc.detectors.base import NO_EXCHANGE, Exchange
 from extproc.dialects.base import Dialect
 from extproc.messages import Opinion, Question
 from extproc.policy.compiler import CompiledPolicy
-from extproc.policy.decision import Action, Decision, Finding
+from extproc.policy.decision import UNHEARD, Action, Decision, Finding
 from extproc.policy.denials import failure
 from extproc.policy.marks import Marks, marks_for
 from extproc.policy.masking import NO_MASKS, Masks, restored_arguments
 from extproc.policy.parameters import Ruled, judge_parameters
 from extproc.policy.reading import ARGUMENTS, read, read_arguments, read_planted, read_texts, rewrite, stricter
+from extproc.policy.retries import OWASP as RETRIES_OWASP
 from extproc.policy.second_opinion import TIER, Opinions
 from extproc.policy.spotlight import spotlight
 from extproc.policy.unseen import OWASP as UNSEEN_OWASP
@@ -58,6 +59,7 @@ class Pending:
     request: ChatRequest = field(repr=False)
     dialect: Dialect = field(repr=False)
     decision_id: str
+    cooling: bool = False
 
     @property
     def not_inspected(self) -> list[str]:
@@ -66,29 +68,29 @@ class Pending:
 
 
 def judge_request(
-    policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str
+    policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str, *, cooling: bool = False
 ) -> Decision | Pending:
     """Judge a request: its model, its parameters, what cannot be read, its tools, then every text by its scope.
 
     What is refused anyway is decided without asking anybody. ``edits`` redact, mask and mark texts, strip tools and
     parameters, and clamp parameters; a denied request has none. The tag of its placeholders follows from
-    ``decision_id``, as do its marks.
+    ``decision_id``, as do its marks. ``cooling``: requests of its consumer were refused (``retries``).
     """
     opinions = Opinions()
-    decision = _judge(policy, request, dialect, decision_id, opinions)
+    decision = _judge(policy, request, dialect, decision_id, opinions, cooling)
     if decision.denial is not None or not opinions.questions:
         return decision
-    return Pending(opinions.questions, policy, request, dialect, decision_id)
+    return Pending(opinions.questions, policy, request, dialect, decision_id, cooling)
 
 
 def conclude(pending: Pending, answers: Sequence[Opinion]) -> Decision:
     """Judge a request once more, now with the answers. What is missing of them counts as skipped."""
     opinions = Opinions(dict(zip(pending.questions, answers, strict=False)), frozenset(pending.questions))
-    return _judge(pending.policy, pending.request, pending.dialect, pending.decision_id, opinions)
+    return _judge(pending.policy, pending.request, pending.dialect, pending.decision_id, opinions, pending.cooling)
 
 
 def _judge(
-    policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str, opinions: Opinions
+    policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str, opinions: Opinions, cooling: bool
 ) -> Decision:
     masks = Masks(decision_id)
     tools = _judge_tools(policy, request, dialect, decision_id)
@@ -114,6 +116,7 @@ def _judge(
             _judge_unseen(policy, dict.fromkeys(request.not_inspected), "user", decision_id),
             tools,
             _judge_calls(policy, request.calls, decision_id),
+            _judge_retries(policy, reading.score, decision_id, cooling=cooling),
             _Outcome(spotlit.findings, spotlit.edits, _denial_of(policy, spotlit.findings, decision_id)),
             _judge_unheard(policy, opinions, decision_id),
         )
@@ -131,10 +134,20 @@ def _judge(
     )
 
 
+def _judge_retries(policy: CompiledPolicy, score: float | None, decision_id: str, *, cooling: bool) -> _Outcome:
+    """Before the rules, so that whoever tries variants does not learn which of them a rule finds."""
+    if not cooling or policy.retries is None or (score or 0.0) < policy.retries.score:
+        return _Outcome()
+    found = _control_finding(policy, "retries", "too_many_refusals", "user", RETRIES_OWASP)
+    message = "too many requests like this one were refused"
+    denial = Denial(message, "retries", decision_id, policy.refusal_status, "too_many_refusals")
+    return _Outcome((found,), denial=denial if policy.enforces else None)
+
+
 def _judge_unheard(policy: CompiledPolicy, opinions: Opinions, decision_id: str) -> _Outcome:
     """Texts of which nobody could say what they are, under rules that refuse then."""
     found = tuple(
-        Finding(rule.id, "second_opinion_missing", scope, Action.DENY, rule.owasp, monitored=rule.monitored)
+        Finding(rule.id, UNHEARD, scope, Action.DENY, rule.owasp, monitored=rule.monitored)
         for rule, scope in opinions.unheard
     )
     refused = next((each.rule for each in found if not each.monitored), None)

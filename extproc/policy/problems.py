@@ -14,7 +14,7 @@ from typing import Any, Final, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from extproc.chat import JsonPath
+from extproc.chat import REQUEST_SCOPES, JsonPath
 from extproc.dialects import dialect_for
 from extproc.policy.document import ParameterDocument, PolicyDocument, RuleDocument, did_you_mean
 from extproc.policy.external import EXTERNAL
@@ -96,6 +96,8 @@ def warnings(document: PolicyDocument) -> list[Problem]:
         for name in spec.detectors
         if name not in asked
     ]
+    if spec.retries is not None and not any(map(_refuses_injection, spec.rules)):
+        found.append(Problem(("spec", "retries"), "no rule refuses requests for prompt_injection: nothing is counted"))
     if spec.on_unknown == "allow":
         found.append(Problem(("spec", "on_unknown"), "every endpoint that is not guarded passes unread"))
     if spec.on_unknown_parameter == "allow":
@@ -116,6 +118,11 @@ def warnings(document: PolicyDocument) -> list[Problem]:
         if admits_nothing(entry, spec.models.pinned)
     ]
     return found
+
+
+def _refuses_injection(rule: RuleDocument) -> bool:
+    reads_requests = any(scope in REQUEST_SCOPES for scope in rule.scope)
+    return rule.detector == "prompt_injection" and rule.action == "deny" and reads_requests
 
 
 def _parameter_warnings(parameters: Mapping[str, ParameterDocument]) -> Iterator[Problem]:

@@ -5,15 +5,17 @@ What lives here: pydantic models, used at load only. What must not: the document
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from extproc.policy.marks import MARKER
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 """No unknown fields, no guessing of types, no changes after."""
+CONSUMER: Final = re.compile(r"(header:[a-z0-9!#$%&'*+.^_`|~-]+|attribute:[A-Za-z0-9_.-]+)")
 ToolName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -53,3 +55,27 @@ class MaskingDocument(BaseModel):
     restore_in_tools: Annotated[
         list[ToolName], Field(description="tools whose arguments get the values back: exact names or globs")
     ] = []
+
+
+class RetriesDocument(BaseModel):
+    """When a consumer whose requests were refused may try again."""
+
+    model_config = STRICT
+
+    consumer: Annotated[
+        str,
+        Field(max_length=200, description="who asks: header:NAME, which the gateway sets, or attribute:NAME, Envoy's"),
+    ]
+    refusals: Annotated[int, Field(ge=1, le=50, description="refusals by injection rules within the window")] = 3
+    window_s: Annotated[float, Field(gt=0, le=86400, description="time in which refusals add up")] = 300.0
+    cooldown_s: Annotated[float, Field(gt=0, le=86400, description="how long it lasts, from the last refusal")] = 60.0
+    score: Annotated[
+        float, Field(gt=0, le=1, description="injection score from which a request is refused during the cooldown")
+    ] = 0.3
+
+    @field_validator("consumer")
+    @classmethod
+    def _names_one(cls, value: str) -> str:
+        if CONSUMER.fullmatch(value) is None:
+            raise wrong('"header:NAME" in lower case, or "attribute:NAME", such as "attribute:source.address"')
+        return value

@@ -33,7 +33,7 @@ def cleaned(recording: rec.Recording, scrubber: Scrubber) -> rec.Recording:
     del clean.entries[:]
     bodies = {direction: _Body(recording, direction, scrubber) for direction in Direction}
     for entry in recording.entries:
-        kept = clean.entries.add(offset_us=entry.offset_us, clock_s=entry.clock_s)
+        kept = clean.entries.add(offset_us=entry.offset_us, clock_s=entry.clock_s, cooling=entry.cooling)
         kind = entry.WhichOneof("event")
         if kind == "received":
             kept.received.CopyFrom(_message(entry.received, bodies, scrubber))

@@ -20,6 +20,7 @@ from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime.consult import Consultant
 from extproc.runtime.metrics import Metrics
 from extproc.runtime.recording import Recorder, Tape
+from extproc.runtime.refusals import Refusals, Visit
 from extproc.runtime.transports.base import Broken, Deadlines, Metadata
 from extproc.runtime.wire import BodyModes, Conversation, ProtocolError
 from extproc.session import Session
@@ -57,16 +58,20 @@ class Gate:
         self._clock: Final = clock
         self._new_id: Final = new_id
         self.consultant: Final = Consultant(metrics, self.unsound) if consultant is None else consultant
+        self._refusals: Final = Refusals()
         self._said: Final[set[str]] = set()
 
     def open(self, metadata: Metadata) -> GatedExchange:  # noqa: ARG002 - which policy applies will depend on it
         """Begin an exchange under the policy in force."""
         policy, decision_id = self.policy, self._new_id()
         tape = None if self._recorder is None else self._recorder.tape(policy, decision_id, self._modes, self._clock)
-        session = Session(policy, decision_id, self._clock if tape is None else tape.clock)
-        if tape is not None:
+        visit = Visit(self._refusals, policy.retries, self._clock)
+        if tape is None:
+            session = Session(policy, decision_id, self._clock, visit.cooling)
+        else:
+            session = Session(policy, decision_id, tape.clock, tape.noting(visit.cooling))
             tape.opened()
-        exchange = GatedExchange(self, Conversation(session, self._modes), policy, decision_id, tape)
+        exchange = GatedExchange(self, Conversation(session, self._modes), policy, decision_id, tape, visit)
         self.metrics.stream_opened()
         return exchange
 
@@ -106,10 +111,18 @@ class Gate:
 class GatedExchange:
     """One stream's conversation; reports its record once and its failures. The transport owns it."""
 
-    __slots__ = ("_conversation", "_decision_id", "_failed", "_gate", "_policy", "_reported", "_tape", "deadlines")
+    __slots__ = (
+        "_conversation", "_decision_id", "_failed", "_gate", "_policy", "_reported", "_tape", "_visit", "deadlines",
+    )  # fmt: skip
 
     def __init__(
-        self, gate: Gate, conversation: Conversation, policy: CompiledPolicy, decision_id: str, tape: Tape | None
+        self,
+        gate: Gate,
+        conversation: Conversation,
+        policy: CompiledPolicy,
+        decision_id: str,
+        tape: Tape | None,
+        visit: Visit,
     ) -> None:
         limits = policy.limits
         self.deadlines = Deadlines(limits.decide_s, limits.exchange_s, limits.idle_s)
@@ -118,6 +131,7 @@ class GatedExchange:
         self._policy: Final = policy
         self._decision_id: Final = decision_id
         self._tape: Final = tape
+        self._visit: Final = visit
         self._failed = ""
         self._reported = False
 
@@ -228,6 +242,7 @@ class GatedExchange:
             self._gate.crashed(self._conversation.failure)
         if self._conversation.misconfigured or "misconfigured" in record.not_inspected:
             self._gate.misconfigured(self._conversation.misconfigured or _SKIPPED_HEADERS)
+        self._visit.over(record.findings)
         self._gate.over(record)
 
 

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 from extproc.detectors.base import StreamDetector
 from extproc.messages import Opinion
 from extproc.policy.compiler import CompiledPolicy
+from extproc.policy.retries import Cooling
 from extproc.runtime._pb import ext_proc_pb2 as pb
 from extproc.runtime._pb import recording_pb2 as rec
 from extproc.runtime.cleaning import cleaned
@@ -48,8 +49,8 @@ class Tape:
     """Takes down one stream. Owned by its exchange; goes to ``submit`` when that closes."""
 
     __slots__ = (
-        "_bytes", "_bytes_max", "_now", "_opened_s", "_readings", "_submit", "detectors", "policy", "recording",
-        "shapes",
+        "_bytes", "_bytes_max", "_cooling", "_now", "_opened_s", "_readings", "_submit", "detectors", "policy",
+        "recording", "shapes",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +79,7 @@ class Tape:
         self._bytes = 0
         self._opened_s: Final = now()
         self._readings: list[float] = []
+        self._cooling = False
 
     @property
     def too_large(self) -> bool:
@@ -89,6 +91,15 @@ class Tape:
         reading = self._now()
         self._readings.append(reading)
         return reading
+
+    def noting(self, cooling: Cooling) -> Cooling:
+        """The memory of refusals, its answer noted: the session's."""
+
+        def noted(consumer: str) -> bool:
+            self._cooling = cooling(consumer)
+            return self._cooling
+
+        return noted
 
     def opened(self) -> None:
         """The session exists: what it read from the clock so far belongs to no event."""
@@ -119,6 +130,7 @@ class Tape:
             return
         entry.offset_us = max(0, round((self._now() - self._opened_s) * 1e6))
         entry.clock_s.extend(self._readings)
+        entry.cooling, self._cooling = self._cooling, False
         self._readings.clear()
         self.recording.entries.append(entry)
         self.shapes.append(shape(replies))

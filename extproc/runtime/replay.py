@@ -1,4 +1,4 @@
-"""Driving sessions with recorded streams: the same events, ids and clock readings must give the same replies.
+"""Driving sessions with recorded streams: the same events, ids, clock readings and memory must give the same replies.
 
 What lives here: the drive, and the comparison with what was recorded. What must not: files, tables.
 """
@@ -60,14 +60,25 @@ class Readings:
         return self._last
 
 
+class _Memory:
+    """A memory of refusals that says what was recorded, whoever is asked about: their names are not kept."""
+
+    cooling = False
+
+    def __call__(self, _consumer: str) -> bool:
+        return self.cooling
+
+
 def drive(recording: rec.Recording, policy: CompiledPolicy) -> Iterator[Outcome]:
     """Replay a recording's events; yield what each leads to. Its recorded replies are not looked at."""
     clock = Readings()
     clock.wind(recording.clock_s)
     modes = body_modes(recording.body_modes) if recording.HasField("body_modes") else None
-    conversation = Conversation(Session(policy, recording.decision_id, clock), modes)
+    memory = _Memory()
+    conversation = Conversation(Session(policy, recording.decision_id, clock, memory), modes)
     for entry in recording.entries:
         clock.wind(entry.clock_s)
+        memory.cooling = entry.cooling
         try:
             yield _feed(conversation, entry)
         except ProtocolError:

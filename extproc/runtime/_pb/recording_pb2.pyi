@@ -32,7 +32,7 @@ class Opinions(_message.Message):
     def __init__(self, opinions: _Optional[_Iterable[_Union[Opinion, _Mapping]]] = ...) -> None: ...
 
 class Entry(_message.Message):
-    __slots__ = ("offset_us", "received", "expired", "closed", "consulted", "clock_s", "replies", "aborted")
+    __slots__ = ("offset_us", "received", "expired", "closed", "consulted", "clock_s", "replies", "aborted", "cooling")
     OFFSET_US_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     EXPIRED_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class Entry(_message.Message):
     CLOCK_S_FIELD_NUMBER: _ClassVar[int]
     REPLIES_FIELD_NUMBER: _ClassVar[int]
     ABORTED_FIELD_NUMBER: _ClassVar[int]
+    COOLING_FIELD_NUMBER: _ClassVar[int]
     offset_us: int
     received: _ext_proc_pb2.ProcessingRequest
     expired: str
@@ -49,7 +50,8 @@ class Entry(_message.Message):
     clock_s: _containers.RepeatedScalarFieldContainer[float]
     replies: _containers.RepeatedCompositeFieldContainer[_ext_proc_pb2.ProcessingResponse]
     aborted: bool
-    def __init__(self, offset_us: _Optional[int] = ..., received: _Optional[_Union[_ext_proc_pb2.ProcessingRequest, _Mapping]] = ..., expired: _Optional[str] = ..., closed: _Optional[str] = ..., consulted: _Optional[_Union[Opinions, _Mapping]] = ..., clock_s: _Optional[_Iterable[float]] = ..., replies: _Optional[_Iterable[_Union[_ext_proc_pb2.ProcessingResponse, _Mapping]]] = ..., aborted: _Optional[bool] = ...) -> None: ...
+    cooling: bool
+    def __init__(self, offset_us: _Optional[int] = ..., received: _Optional[_Union[_ext_proc_pb2.ProcessingRequest, _Mapping]] = ..., expired: _Optional[str] = ..., closed: _Optional[str] = ..., consulted: _Optional[_Union[Opinions, _Mapping]] = ..., clock_s: _Optional[_Iterable[float]] = ..., replies: _Optional[_Iterable[_Union[_ext_proc_pb2.ProcessingResponse, _Mapping]]] = ..., aborted: _Optional[bool] = ..., cooling: _Optional[bool] = ...) -> None: ...
 
 class Recording(_message.Message):
     __slots__ = ("version", "decision_id", "policy", "policy_revision", "body_modes", "clock_s", "entries", "secrets_replaced", "bodies_withheld", "live_replies_differ")
