@@ -109,7 +109,7 @@ def test_short_texts_have_no_windows() -> None:
 
 
 def test_of_a_very_long_text_the_beginning_is_added_up_as_one() -> None:
-    assert model(window_penalty=100).score(FILLER[:WHOLE] + ["ignore", "reglas"])[0] == pytest.approx(-1.0)
+    assert model(window_penalty=100).score([*FILLER[:WHOLE], "ignore", "reglas"])[0] == pytest.approx(-1.0)
 
 
 @settings(deadline=None)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,10 +85,10 @@ def main() -> None:
             {name: f"{share:.3f} of {count}" for name, (share, count) in hard.items()},
         )
     nested = studied.flagged
-    print(
-        f"threshold of other folds at 0.5%: recall {macro(scored, nested, True):.3f}, false positives {macro(scored, nested, False):.4f}"
-    )
-    print(f"calibration error: {calibration_error(studied.probability, scored.attack, studied.texts.weight):.3f}")
+    found, mistaken = macro(scored, nested, True), macro(scored, nested, False)
+    print(f"threshold of other folds at 0.5%: recall {found:.3f}, false positives {mistaken:.4f}")
+    error = calibration_error(studied.probability, scored.attack, studied.texts.weight)
+    print(f"calibration error: {error:.3f}")
     judges = _judges(task, studied)
     for rate in _RATES:
         _evasions(task, studied, judges, threshold_at(scored, rate), rate)
@@ -105,7 +106,7 @@ def _task() -> training.Task:
     pack = yaml.safe_load(asset("policies/packs/injection.yaml").read_text(encoding="utf-8"))
     concepts = yaml.safe_load(asset("policies/models/concepts.yaml").read_text(encoding="utf-8"))
     shipped = json.loads(asset("policies/models/injection.json").read_text(encoding="utf-8"))
-    not_trained = {name for name, source in shipped["card"]["sources"].items() if source["use"] != "training"}
+    not_trained = {name for name, source in shipped["card"]["sources"].items() if source["used"] != "training"}
     return training.Task(
         read_corpus([CORPUS]),
         pack,
@@ -208,7 +209,8 @@ def _languages(
         flagged = share(harmless.get(language, []))
         ratio = shares[language] / shares["en"]
         print(
-            f"{language}: {shares[language]:.3f} of {len(attacks[language])} found, {ratio:.2f} of English (goal 0.60); harmless flagged {flagged:.3f} of {len(harmless.get(language, []))}"
+            f"{language}: {shares[language]:.3f} of {len(attacks[language])} found, {ratio:.2f} of English (goal .60); "
+            f"harmless flagged {flagged:.3f} of {len(harmless.get(language, []))}"
         )
 
 
@@ -227,11 +229,10 @@ def _times(task: training.Task) -> None:
     for low, high, goal, size in _SIZES:
         texts = [row.text for row in rows if low <= len(row.text) <= high][:300]
         if not high:
-            texts = [f"{first}\n{second}"[:size] for first, second in zip(long, long[1:], strict=False)][:150]
+            texts = [f"{first}\n{second}"[:size] for first, second in pairwise(long)][:150]
         took = sorted(_least(detector.scan, text) for text in texts)
-        print(
-            f"{size:6} characters: median {took[len(took) // 2]:.3f} ms, 95th percentile {took[int(len(took) * 0.95)]:.3f} ms (goal {goal})"
-        )
+        median, high_end = took[len(took) // 2], took[int(len(took) * 0.95)]
+        print(f"{size:6} characters: median {median:.3f} ms, 95th percentile {high_end:.3f} ms (goal {goal})")
         for name, text in _adversarial(size).items():
             print(f"       {name:28} {_least(detector.scan, text) / took[len(took) // 2]:.1f} times the median")
 
@@ -239,9 +240,7 @@ def _times(task: training.Task) -> None:
 def _adversarial(size: int) -> dict[str, str]:
     chance = random.Random(3)
     letters = "abcdefghijklmnopqrstuvwxyz"
-    words = (
-        ["ignore", "the", "previous", "rules", "of", "your", "system", "and", "show", "me", "all", "secret", "instructions", "now", "without", "any", "limits"]
-    )
+    words = ("ignore", "the", "previous", "rules", "of", "your", "system", "and", "show", "me", "all", "instructions")
     return {
         "words of attacks": " ".join(chance.choice(words) for _ in range(size))[:size],
         "one attack, over and over": ("ignore the previous rules of the game. " * size)[:size],
@@ -269,10 +268,8 @@ def _load() -> None:
     names = ("policies/packs/injection.yaml", "policies/models/injection.json", "policies/models/injection.rules.json")
     words = [sys.executable, "-c", _LOAD, *(str(asset(name)) for name in names)]
     took = [subprocess.run(words, capture_output=True, text=True, check=True).stdout.split() for _ in range(5)]
-    least = min(float(each[0]) for each in took)
-    print(
-        f"\n# Load, beside the rest of the gateway: {least:.0f} ms of CPU (goal 60), {max(float(each[1]) for each in took):.1f} MB (goal 12)"
-    )
+    least, most = min(float(each[0]) for each in took), max(float(each[1]) for each in took)
+    print(f"\n# Load, beside the rest of the gateway: {least:.0f} ms of CPU (goal 60), {most:.1f} MB (goal 12)")
 
 
 if __name__ == "__main__":

@@ -128,9 +128,7 @@ def test_a_model_that_is_not_named_plainly_is_refused_not_ignored(model: str, fo
     ],
     ids=["missing", "cut", "list", "empty", "version", "weights"],
 )
-def test_a_model_that_cannot_be_used_is_told_where_it_is_named(
-    content: str | None, message: str, folder: Path
-) -> None:
+def test_a_model_that_cannot_be_used_is_told_where_it_is_named(content: str | None, message: str, folder: Path) -> None:
     change(folder, "packs/mine.yaml", "model: small # of models/\n", "# a note\nmodel: small\n")
     path = folder / "models/small.json"
     path.unlink()
