@@ -67,6 +67,7 @@ _ROT13: Final = str.maketrans(string.ascii_lowercase, string.ascii_lowercase[13:
 _STAND_IN_SIGN: Final = re.compile(r"[0-9@$€£!|+](?<=[^\W\d_].)[0-9@$€£!|+]?(?=[^\W\d_])")
 _SPLIT_SIGN: Final = re.compile(r"[-._*~^+|](?<=[a-z].)(?=[a-z])")
 _PAIRS_SIGN: Final = re.compile("[0-9][0-9][ ,:]{1,2}[0-9a-fA-F]{2}[ ,:]")
+_HEX_RUN: Final = re.compile(rf"[0-9a-fA-F]{{{_LONG}}}")
 _MIXED_CASE: Final = re.compile("[a-z0-9+/][A-Z]|[A-Z0-9][a-z]")  # as Base64 has all along, and words once at most
 
 
@@ -134,7 +135,7 @@ def _other_texts(
     for guess, guessed in _guesses(text, words, vocabulary):
         changed = guessed - words
         brought = changed & vocabulary.signs
-        if len(changed) >= _SIGNS and len(changed) * _CHANGED > len(words):
+        if len(changed) > 1 and len(changed) * _CHANGED > len(words):
             yield guess(locate)
         elif not brought.isdisjoint(vocabulary.plainest) or len(brought) >= _SIGNS:
             whole = guess(locate)
@@ -144,9 +145,11 @@ def _other_texts(
 def _may_be_encoded(original: str, *, has_long_word: bool) -> bool:
     if "%" in original or "\\" in original or "0x" in original or _PAIRS_SIGN.search(original):
         return True
-    return has_long_word and any(
-        len(word) >= _LONG and len(_MIXED_CASE.findall(word)) * _CASES >= len(word) for word in original.split()
-    )
+    return has_long_word and any(len(word) >= _LONG and _looks_encoded(word) for word in original.split())
+
+
+def _looks_encoded(word: str) -> bool:
+    return _HEX_RUN.search(word) is not None or len(_MIXED_CASE.findall(word)) * _CASES >= len(word)
 
 
 def _guesses(

@@ -92,7 +92,8 @@ def main() -> None:
     judges = _judges(task, studied)
     for rate in _RATES:
         _evasions(task, studied, judges, threshold_at(scored, rate), rate)
-    _languages(task, studied, judges, threshold_at(scored, 0.01))
+    for rate in _RATES:
+        _languages(task, studied, threshold_at(scored, rate))
     _times(task)
     _load()
 
@@ -174,14 +175,9 @@ def _evasions(
     print(f"{'buried in 1,500':24} {kept(lambda text, at: buried(text, at.choice(documents), at)):.3f}  (goal 0.75)")
 
 
-def _languages(
-    task: training.Task,
-    studied: training.Study,
-    judges: Mapping[int, tuple[InjectionDetector, LinearModel]],
-    threshold: float,
-) -> None:
-    """Attacks of one source by language, the model trained on none of them, and the rules of that language left out."""
-    print("\n# Languages: no attack of that source seen, no rule of that language\n")
+def _languages(task: training.Task, studied: training.Study, threshold: float) -> None:
+    """Attacks of one source by language: nothing of that language trained on, and its rules left out."""
+    print("\n# Languages: each left out of training, with its rules\n")
     texts = studied.texts
     attacks: dict[str, list[int]] = {}
     harmless: dict[str, list[int]] = {}
@@ -190,17 +186,15 @@ def _languages(
             attacks.setdefault(_language(row.text), []).append(at)
         elif row.source == "prompt_book_multi":
             harmless.setdefault(row.language, []).append(at)
+    concepts = Concepts(Fields(task.concepts))
     shares = {}
     for language in _LANGUAGES:
-        fold = int(texts.fold[attacks[language][0]])
-        detector = judges[fold][0]
-        if language != "en":
-            pack: dict[str, Any] = copy.deepcopy(dict(task.pack))
-            pack["rules"] = [rule for rule in pack["rules"] if rule["language"] != language]
-            detector = detector_of(
-                pack, blank_model(task.concepts, detector._vocabulary.words[len(task.pack["vocabulary"]) :])
-            )
-        judge = detector, judges[fold][1]
+        others = texts.usable.copy()
+        others[attacks[language] + harmless.get(language, [])] = False
+        pack: dict[str, Any] = copy.deepcopy(dict(task.pack))
+        pack["rules"] = [rule for rule in pack["rules"] if language == "en" or rule["language"] != language]
+        detector = detector_of(pack, blank_model(task.concepts, list(studied.words)))
+        judge = detector, training._linear(training._fitted(studied.found, texts, others, task.seed), concepts)
 
         def share(places: Sequence[int], judge: tuple[InjectionDetector, LinearModel] = judge) -> float:
             return sum(_evidence(judge, task.rows[at].text) > threshold for at in places) / max(len(places), 1)
