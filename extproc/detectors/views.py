@@ -30,6 +30,7 @@ _FOREIGN_MAX: Final = 2000  # code points of a text that is turned round for wan
 _CASES: Final = 8  # Base64 changes case, or to digits, once in so many characters at least
 _SHORT: Final = 1000  # code points of a text of which every reading is looked at from end to end
 _AROUND: Final = 300  # code points on either side of what a reading changes in a longer one
+_TURNED: Final = 4  # letters of a frequent word: turned round, shorter ones are words, too
 _SIGNS: Final = 3  # words of a model that a guess must bring to light; of the pack's one is enough
 _CHANGED: Final = 4  # a guess that changes more than one word in so many needs no sign
 _READABLE: Final = 0.9  # share of printable characters that makes decoded bytes a text
@@ -66,6 +67,7 @@ _ROT13: Final = str.maketrans(string.ascii_lowercase, string.ascii_lowercase[13:
 # Signs that a reading is worth a try. Each begins with what few characters are, so that texts are skimmed fast.
 _STAND_IN_SIGN: Final = re.compile(r"[0-9@$€£!|+](?<=[^\W\d_].)[0-9@$€£!|+]?(?=[^\W\d_])")
 _SPLIT_SIGN: Final = re.compile(r"[-._*~^+|](?<=[a-z].)(?=[a-z])")
+_ESCAPE_SIGN: Final = re.compile(r"[%\\](?:[0-9a-fA-F]{2}|[xu][0-9a-fA-F{])")
 _PAIRS_SIGN: Final = re.compile("[0-9][0-9][ ,:]{1,2}[0-9a-fA-F]{2}[ ,:]")
 _HEX_RUN: Final = re.compile(rf"[0-9a-fA-F]{{{_LONG}}}")
 _MIXED_CASE: Final = re.compile("[a-z0-9+/][A-Z]|[A-Z0-9][a-z]")  # as Base64 has all along, and words once at most
@@ -99,7 +101,7 @@ class Vocabulary:
         self.words = (*words, *more)
         self.signs = frozenset(word for word in self.words if len(word) >= _SIGN)
         self.plainest = self.signs.intersection(words)
-        known = self.signs | _FREQUENT
+        known = self.signs | {word for word in _FREQUENT if len(word) >= _TURNED} | {"the", "you", "all"}
         self.mirrored = frozenset(word[::-1] for word in known) - known
         self.rotated = frozenset(word.translate(_ROT13) for word in known) - known
         self.split = re.compile(f"({'|'.join(sorted(map(re.escape, words), key=len, reverse=True))})").split
@@ -143,7 +145,9 @@ def _other_texts(
 
 
 def _may_be_encoded(original: str, *, has_long_word: bool) -> bool:
-    if "%" in original or "\\" in original or "0x" in original or _PAIRS_SIGN.search(original):
+    if ("%" in original or "\\" in original) and _ESCAPE_SIGN.search(original):
+        return True
+    if "0x" in original or _PAIRS_SIGN.search(original):
         return True
     return has_long_word and any(len(word) >= _LONG and _looks_encoded(word) for word in original.split())
 
