@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: help setup demo test coverage check fmt bench bench-redaction eval-secrets eval-spotlighting surfaces fuzz protos docs
+.PHONY: help setup demo test coverage check fmt bench bench-redaction eval-secrets eval-injection eval-spotlighting surfaces fuzz protos docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ bench-redaction: setup ## what redaction costs and holds back, beside its goals
 eval-secrets: setup ## what the secrets pack finds and what it takes for one, on the development corpora
 	$(BIN)/python -m tests.eval.secrets
 
+eval-injection: setup ## what the injection detector finds, disguised and in other languages, and what it costs
+	$(BIN)/python -m tests.eval.injection
+
 eval-spotlighting: setup ## what marks on untrusted text do to attacks on a small model, on the development corpus
 	$(BIN)/python -m tests.eval.spotlighting $(MODELS)
 
@@ -60,5 +63,5 @@ fuzz: setup ## damaged requests and answers for every dialect, so long each: mak
 protos: setup ## generate the protobuf messages from protos/
 	bash protos/generate.sh
 
-docs: setup ## generate what the documents quote from the code
+docs: setup ## generate what is made of other files: what documents quote from the code, compiled rules
 	$(BIN)/python docs/generate.py

@@ -1,11 +1,18 @@
-"""Write what the documents quote from the code between its markers: ``python docs/generate.py [--check]``."""
+"""Write what is made of other files: ``python docs/generate.py [--check]``.
+
+That is what the documents quote from the code, between its markers, and what the rules of the injection pack compile to.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import defaultdict
 from pathlib import Path
 
+import yaml
+
+from extproc.detectors.injection import compile_pack
 from extproc.session import TRANSITIONS
 from extproc.transitions import State
 
@@ -47,6 +54,13 @@ def states() -> str:
 
 
 GENERATED = {"architecture.md": {"states": states}}
+POLICIES = DOCS.parent / "policies"
+
+
+def compiled_rules() -> str:
+    """What the rules of the injection pack compile to, as one line of JSON."""
+    pack = yaml.load((POLICIES / "packs" / "injection.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    return json.dumps(compile_pack(pack), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def main(check: bool) -> int:
@@ -64,7 +78,12 @@ def main(check: bool) -> int:
             stale.append(name)
             if not check:
                 path.write_text(new, encoding="utf-8")
-    print("\n".join(f"docs/{name} {'is out of date' if check else 'written'}" for name in stale) or "docs are current")
+    rules = POLICIES / "models" / "injection.rules.json"
+    if rules.read_text(encoding="utf-8") != (compiled := compiled_rules()):
+        stale.append("../policies/models/injection.rules.json")
+        if not check:
+            rules.write_text(compiled, encoding="utf-8")
+    print("\n".join(f"docs/{name} {'is out of date' if check else 'written'}" for name in stale) or "all is current")
     return int(check and bool(stale))
 
 
