@@ -1,6 +1,6 @@
 """Write what is made of other files: ``python docs/generate.py [--check]``.
 
-That is what the documents quote from the code, between its markers, and what the rules of the injection pack compile to.
+That is what the documents quote from the code, between its markers, and what the rules of the injection pack become.
 """
 
 from __future__ import annotations
