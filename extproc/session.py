@@ -172,7 +172,7 @@ class Session:
         self._request, record.model, record.stream = request, request.model, request.stream
         who = None if policy.retries is None else policy.retries.consumer(self._head.headers, record.attributes)
         cooling = who is not None and self._cooling(who)
-        judged = engine.judge_request(policy, request, self._dialect, record.decision_id, cooling=cooling)
+        judged = engine.judge_request(policy, request, self._dialect, record.decision_id, cooling)
         if isinstance(judged, Decision):
             return self._decided(judged)
         self._pending, self.state = judged, State.CONSULT

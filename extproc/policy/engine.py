@@ -68,7 +68,7 @@ class Pending:
 
 
 def judge_request(
-    policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str, *, cooling: bool = False
+    policy: CompiledPolicy, request: ChatRequest, dialect: Dialect, decision_id: str, cooling: bool = False
 ) -> Decision | Pending:
     """Judge a request: its model, its parameters, what cannot be read, its tools, then every text by its scope.
 
