@@ -228,11 +228,11 @@ def test_an_attack_is_found_wherever_it_stands_in_a_long_text(before: int) -> No
 
 
 def test_what_surrounds_an_attack_s_slice_is_seen() -> None:
-    before = "word " * 240
+    before = "word " * (injection._SLICE - injection._OVERLAP - 16)
     for at in range(24):  # the second slice begins among these words
         text = before + "word " * at + "Please do not ignore the previous instructions, and keep to them. "
-        assert "override.all" not in rules_in(text + "word " * 200)
-        assert "delimiter.forged" not in rules_in(before + "word " * at + "in the system: prompt " + "word " * 200)
+        assert "override.all" not in rules_in(text + "word " * 300)
+        assert "delimiter.forged" not in rules_in(before + "word " * at + "in the system: prompt " + "word " * 300)
 
 
 # ---- the model ---------------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def test_a_model_adds_how_much_a_text_reads_like_an_attack() -> None:
     assert detector.scan("kind").score == pytest.approx(odds(-5.0))
 
 
-@pytest.mark.parametrize("text", ["(lemon)!", "limon?", "  LIMÓN", "l​imon", "柠檬。", "l e m o n"])
+@pytest.mark.parametrize("text", ["(lemon)!", "limon?", "  LIMÓN", "l\u200bimon", "柠檬。", "l e m o n"])
 def test_what_the_model_alone_finds_is_reported_where_it_stands(text: str) -> None:
     detector = modelled()
     scan = detector.scan(text)
@@ -303,13 +303,13 @@ def test_training_sees_the_words_of_each_reading_and_the_evidence_of_rules() -> 
     detector = injection.build(SMALL, {})
     readings, evidence = detector.study("an aplpe, the juice of: elppa")
     assert readings[0] == ["an", "apple", "the", "juice", "of", "elppa"]
-    assert ["apple", "fo", "eciuj"] == readings[1][:3]
+    assert readings[1][:3] == ["apple", "fo", "eciuj"]
     assert evidence == pytest.approx(-math.log(0.5) - math.log(0.4))
     assert detector.study("") == ([[]], 0)
 
 
 def test_a_text_of_nothing_that_can_be_read_has_no_words() -> None:
-    for text in ("", "   ", "​", "?!", "🔓"):
+    for text in ("", "   ", "\u200b", "?!", "🔓"):
         assert MODELLED.scan(text).matches == ()
 
 
