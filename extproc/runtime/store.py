@@ -336,7 +336,7 @@ def _said(document: PolicyDocument) -> Any:
     """A document with its defaults. Sections that came later count only where they are used: revisions live on."""
     said = document.model_dump(mode="json")
     for section in (said["spec"], *said["spec"]["rules"]):
-        for name in ("detectors", "second_opinion"):
+        for name in ("detectors", "second_opinion", "retries"):
             if not section.get(name, True):
                 del section[name]
     return said
