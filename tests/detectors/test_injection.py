@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
+import math
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from extproc.detectors import injection
@@ -40,7 +42,14 @@ LANGUAGES = {
     "vi",
     "zh",
 }
+MODELS = "policies/models/"
+WITH_MODEL: dict[str, Any] = {
+    **PACK,
+    "model": json.loads(asset(f"{MODELS}injection.json").read_text(encoding="utf-8")),
+    "compiled": json.loads(asset(f"{MODELS}injection.rules.json").read_text(encoding="utf-8")),
+}
 DETECTOR = injection.build(PACK, {})
+MODELLED = injection.build(WITH_MODEL, {})
 LOWEST = injection.build(PACK, {"threshold": 0.001})  # reports every rule that occurs
 
 SMALL: dict[str, Any] = {
@@ -218,20 +227,181 @@ def test_an_attack_is_found_wherever_it_stands_in_a_long_text(before: int) -> No
     assert (2 * (before // 2), 2 * (before // 2) + len(attack)) in {(match.start, match.end) for match in scan.matches}
 
 
+def test_what_surrounds_an_attack_s_slice_is_seen() -> None:
+    before = "word " * (injection._SLICE - injection._OVERLAP - 16)
+    for at in range(24):  # the second slice begins among these words
+        text = before + "word " * at + "Please do not ignore the previous instructions, and keep to them. "
+        assert "override.all" not in rules_in(text + "word " * 300)
+        assert "delimiter.forged" not in rules_in(before + "word " * at + "in the system: prompt " + "word " * 300)
+
+
+# ---- the model ---------------------------------------------------------------------------------------------------
+
+MODEL: dict[str, Any] = {
+    "format": 1,
+    "stem": 5,
+    "name": "small",
+    "card": {},
+    "scale": 1.0,
+    "intercept": -1.0,
+    "rule_weight": 2.0,
+    "window_penalty": 0.0,
+    "threshold": 0.6,
+    "calibration": {"evidence": [-1.0, 1.0], "odds": [-1.0, 1.0]},
+    "weights": {"4": "@sour", "-4": "kind"},
+    "concepts": {"sour": "lemon limon 柠檬"},
+    "words": "lemonade",
+}
+
+
+def modelled(options: dict[str, Any] | None = None, **changes: Any) -> InjectionDetector:
+    return injection.build({**SMALL, "model": {**MODEL, **changes}}, options or {})
+
+
+def odds(probability: float) -> float:
+    return 1 / (1 + math.exp(-probability))
+
+
+def test_a_model_adds_how_much_a_text_reads_like_an_attack() -> None:
+    detector = modelled()
+    assert detector.threshold == 0.6
+    assert detector.scan("plum").score == pytest.approx(odds(-1.0))
+    assert detector.scan("juice").score == pytest.approx(odds(-1.0 - 2 * math.log(0.4)))
+    assert detector.scan("juice").matches == (Match(0, 5, "juice", 0.6),)
+    assert detector.scan("kind").score == pytest.approx(odds(-5.0))
+
+
+@pytest.mark.parametrize("text", ["(lemon)!", "limon?", "  LIMÓN", "l\u200bimon", "柠檬。", "l e m o n"])
+def test_what_the_model_alone_finds_is_reported_where_it_stands(text: str) -> None:
+    detector = modelled()
+    scan = detector.scan(text)
+    assert scan.score == pytest.approx(odds(4 / math.sqrt(2) - 1))
+    (match,) = scan.matches
+    assert match.rule == injection.MODEL
+    assert match.score == scan.score
+    assert text[match.start : match.end].strip("()!?。 ") == text.strip("()!?。 ")
+
+
+def test_in_a_long_text_it_is_the_window_that_is_reported() -> None:
+    words = [f"w{number}" for number in range(200)]
+    words[150] = "lemon"
+    text = ", ".join(words)
+    (match,) = modelled(intercept=2.0).scan(text).matches
+    place = text.index("lemon")
+    assert match.start <= place < match.end
+    assert match.end - match.start < len(text) // 4
+
+
+def test_options_go_before_the_pack() -> None:
+    assert modelled({"threshold": 0.9}).scan("lemon").matches == ()
+    assert modelled({"model": {**MODEL, "threshold": 0.99}}).threshold == 0.99
+    assert modelled({"model": "own.json"}).threshold == 0.6  # where no shell has read it
+    assert injection.build({**SMALL, "model": "small"}, {}).threshold == 0.7
+
+
+def test_training_sees_the_words_of_each_reading_and_the_evidence_of_rules() -> None:
+    detector = injection.build(SMALL, {})
+    readings, evidence = detector.study("an aplpe, the juice of: elppa")
+    assert readings[0] == ["an", "apple", "the", "juice", "of", "elppa"]
+    assert readings[1][:3] == ["apple", "fo", "eciuj"]
+    assert evidence == pytest.approx(-math.log(0.5) - math.log(0.4))
+    assert detector.study("") == ([[]], 0)
+
+
+def test_a_text_of_nothing_that_can_be_read_has_no_words() -> None:
+    for text in ("", "   ", "\u200b", "?!", "🔓"):
+        assert MODELLED.scan(text).matches == ()
+
+
+# ---- rules compiled ahead of time --------------------------------------------------------------------------------
+
+
+def test_what_ships_is_what_the_pack_compiles_to() -> None:
+    """If this fails, the pack or its compiler has changed: the compiled rules are to be made anew."""
+    assert WITH_MODEL["compiled"] == json.loads(json.dumps(injection.compile_pack(PACK)))
+
+
+def test_compiled_rules_find_the_same() -> None:
+    compiled = injection.build({**PACK, "compiled": WITH_MODEL["compiled"]}, {"threshold": 0.001})
+    for rule in RULES:
+        for text in rule["match"]:
+            assert compiled.scan(text) == LOWEST.scan(text)
+
+
+@pytest.mark.parametrize("compiled", [None, "text", {}, {"of": "another pack"}])
+def test_compiled_rules_that_do_not_fit_are_not_used(compiled: object) -> None:
+    assert injection.build({**SMALL, "compiled": compiled}, {}).scan("apple juice").matches
+
+
+def test_a_pack_that_is_wrong_is_not_compiled() -> None:
+    with pytest.raises(PackError, match="a group that does not end"):
+        injection.compile_pack(small(("rules", 0, "phrases"), ["(apple"]))
+
+
 # ---- any text ----------------------------------------------------------------------------------------------------
 
 WORDS = sorted({word for rule in RULES for text in rule["match"] for word in text.split()})
 
 
-@settings(deadline=None)
-@given(st.one_of(st.text(), st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join)))
-def test_a_scan_of_any_text_stays_within_it(text: str) -> None:
-    scan = LOWEST.scan(text)
+ANY = st.one_of(
+    st.text(),
+    st.text(alphabet="\x00\x08\x1b\x85\u200b\u202e\ue000\uf8ff\U000f0000\U0010ffff\U000e0041\U0001f512. a1%\\&;"),
+    st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join),
+    st.tuples(st.text(min_size=1, max_size=3), st.integers(1, 3000)).map(lambda run: run[0] * run[1]),
+)
+
+
+@pytest.mark.parametrize("detector", [LOWEST, MODELLED], ids=["rules", "model"])
+@settings(deadline=None, max_examples=60)
+@given(text=ANY)
+@example(text="\n")
+@example(text="\ue000" * 5000)
+@example(text="𠀀" * 2000)
+def test_a_scan_of_any_text_stays_within_it(detector: InjectionDetector, text: str) -> None:
+    scan = detector.scan(text)
     assert 0 <= scan.score < 1
-    assert bool(scan.matches) == (scan.score >= 0.001)
+    assert bool(scan.matches) == (scan.score >= detector.threshold)
     assert list(scan.matches) == sorted(scan.matches, key=lambda match: (match.start, match.end, match.rule))
     for match in scan.matches:
         assert 0 <= match.start < match.end <= len(text)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(ANY, min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_a_scan_does_not_depend_on_what_was_scanned_before(texts: list[str], random: Any) -> None:
+    first = [MODELLED.scan(text) for text in texts]
+    order = list(range(len(texts)))
+    random.shuffle(order)
+    assert {at: MODELLED.scan(texts[at]) for at in order} == dict(enumerate(first))
+
+
+def test_a_scan_does_not_depend_on_how_many_words_were_seen_before() -> None:
+    texts = [text for rule in RULES[::4] for text in (*rule["match"], *rule["pass"])]
+    first = [MODELLED.scan(text) for text in texts]
+    for start in range(0, 20_000, 1000):
+        MODELLED.scan(" ".join(f"w{number}x ж{number}" for number in range(start, start + 1000)))
+    assert [MODELLED.scan(text) for text in texts] == first
+
+
+BENIGN = [
+    "The weather was fine all week, and the train was on time.",
+    "We have had lunch at the new place by the river.",
+    "Das Treffen ist am Montag um zehn Uhr.",
+    "Please find the minutes of the meeting below.",
+]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from([(rule["id"], text) for rule in RULES for text in rule["match"]]),
+    st.lists(st.sampled_from(BENIGN), max_size=6),
+    st.lists(st.sampled_from(BENIGN), max_size=6),
+)
+def test_a_rule_that_occurs_still_does_among_harmless_sentences(
+    example: tuple[str, str], before: list[str], behind: list[str]
+) -> None:
+    rule, text = example
+    assert rule in rules_in("\n".join([*before, text, *behind]))
 
 
 HOSTILE = {

@@ -85,7 +85,7 @@ def test_a_feature_counts_once() -> None:
 
 
 def test_an_attack_in_a_long_text_is_seen_through_a_window() -> None:
-    place = 3 * STEP + 4
+    place = 7 * STEP + 4
     words = [*FILLER[:place], "ignore", "reglas", *FILLER[place:200]]
     total, start, end = model().score(words)
     assert start <= place < end

@@ -143,6 +143,13 @@ def test_the_revision_changes_with_whatever_decides(folder: Path) -> None:
     assert len(first) == len("sha256:") + 2 * hashlib.sha256().digest_size
 
 
+def test_the_revision_of_a_policy_outlives_sections_that_come_later(folder: Path) -> None:
+    """A new section with a default must not be told where it is not used: `_said` leaves it out."""
+    policy = load_policy(write(folder, f"  rules: [{RULE % ('a', '')}]\n"))
+
+    assert policy.revision == "sha256:6c9ecc988f8960c53cec720a24a39bb2fe02327c8a3469188d27e0e3638bb527"
+
+
 def test_the_revision_is_of_what_is_meant_not_of_how_it_is_written(folder: Path) -> None:
     first = load_policy(write(folder, "  mode: enforce\n  limits: {request_bytes: 1KiB}\n"))
     second = load_policy(write(folder, "  # a note\n  limits:\n    request_bytes: 1024\n", "other.yaml"))
