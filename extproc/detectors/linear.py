@@ -4,9 +4,10 @@ What lives here: what a text's features are, their weights, and the sum of them.
 training (that is the shell's).
 
 A feature is a stem, the first letters of a word, or two neighbouring ones; a concept, what a word of any language that
-the model knows stands for, or two concepts that follow each other whatever words stand in between. A text has a feature
-or has it not, and the sum of the weights is divided by the square root of how many features there are. Long texts are
-also looked at through a window, since an attack in the middle of a document is but a small part of its features.
+the model knows stands for, or two concepts that follow each other whatever words stand in between. A text has it or has
+it not, and the sum of the weights is divided by the square root of how many features there are and a few more, so that
+a word alone says little. Long texts are also looked at through a window, since an attack in the middle of a
+document is but a small part of its features.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ STEM: Final = 5
 WINDOW: Final = 32  # words looked at together
 STEP: Final = 8
 LIKELY: Final = 4  # windows of a text that are looked at closely
+DAMPING: Final = 8  # features as if there were so many more that say nothing: one word alone is little evidence
 WHOLE: Final = 400  # words at most whose features are added up as one text
 
 Feature: TypeAlias = "str | tuple[str, str]"
@@ -98,7 +100,8 @@ class LinearModel:
         found = features(stems, list(filter(None, concepts)))
         if not found:
             return self._intercept
-        return sum(map(self._weights.__getitem__, self._known & found)) / math.sqrt(len(found)) + self._intercept
+        total = sum(map(self._weights.__getitem__, self._known & found))
+        return total / math.sqrt(len(found) + DAMPING) + self._intercept
 
 
 def read_model(fields: Fields) -> LinearModel:

@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from sklearn.linear_model import SGDClassifier
 
 from extproc.detectors.concepts import Concepts
-from extproc.detectors.linear import STEM, WHOLE, Feature, features
+from extproc.detectors.linear import DAMPING, STEM, WHOLE, Feature, features
 
 CAP: Final = 1500
 KEPT: Final = 15_000  # features
@@ -80,7 +80,7 @@ def fit(found: Sequence[set[Feature]], attacks: Sequence[bool], weights: Floats,
 def _matrix(found: Sequence[set[Feature]], index: Mapping[Feature, int]) -> Any:
     """One row a text; what is rare still counts in how many features there are."""
     columns = [np.array(sorted(index[each] for each in row if each in index), dtype=np.int32) for row in found]
-    values = [np.full(len(known), 1 / math.sqrt(max(len(row), 1))) for row, known in zip(found, columns, strict=True)]
+    values = [np.full(len(known), 1 / math.sqrt(len(row) + DAMPING)) for row, known in zip(found, columns, strict=True)]
     starts = np.concatenate([[0], np.cumsum([len(known) for known in columns])]).astype(np.int32)
     return sp.csr_matrix((np.concatenate(values), np.concatenate(columns), starts), shape=(len(found), len(index)))
 

@@ -119,7 +119,6 @@ def test_a_policy_uses_the_model_and_flags_by_it(trained: Path, model: Any) -> N
     assert not detector.scan(other).matches
 
 
-@pytest.mark.xfail(strict=True, reason="a rule's own model beside one that the pack names is refused as unknown")
 def test_a_rules_model_takes_the_place_of_its_packs(trained: Path, model: Any) -> None:
     (trained / "packs" / "named.yaml").write_text(f"model: other\n{toy.PACK}", encoding="utf-8")
     (trained / "models").mkdir()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from extproc.detectors import injection
 from extproc.detectors.base import Match, Scan
 from extproc.detectors.injection import InjectionDetector
+from extproc.detectors.linear import DAMPING
 from extproc.detectors.pack import PackError
 from extproc.runtime.assets import asset
 
@@ -248,7 +249,7 @@ MODEL: dict[str, Any] = {
     "window_penalty": 0.0,
     "threshold": 0.6,
     "calibration": {"evidence": [-1.0, 1.0], "odds": [-1.0, 1.0]},
-    "weights": {"4": "@sour", "-4": "kind"},
+    "weights": {"8": "@sour", "-4": "kind"},
     "concepts": {"sour": "lemon limon 柠檬"},
     "words": "lemonade",
 }
@@ -268,14 +269,14 @@ def test_a_model_adds_how_much_a_text_reads_like_an_attack() -> None:
     assert detector.scan("plum").score == pytest.approx(odds(-1.0))
     assert detector.scan("juice").score == pytest.approx(odds(-1.0 - 2 * math.log(0.4)))
     assert detector.scan("juice").matches == (Match(0, 5, "juice", 0.6),)
-    assert detector.scan("kind").score == pytest.approx(odds(-5.0))
+    assert detector.scan("kind").score == pytest.approx(odds(-4 / math.sqrt(1 + DAMPING) - 1))
 
 
 @pytest.mark.parametrize("text", ["(lemon)!", "limon?", "  LIMÓN", "l\u200bimon", "柠檬。", "l e m o n"])
 def test_what_the_model_alone_finds_is_reported_where_it_stands(text: str) -> None:
     detector = modelled()
     scan = detector.scan(text)
-    assert scan.score == pytest.approx(odds(4 / math.sqrt(2) - 1))
+    assert scan.score == pytest.approx(odds(8 / math.sqrt(2 + DAMPING) - 1))
     (match,) = scan.matches
     assert match.rule == injection.MODEL
     assert match.score == scan.score

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.detectors.linear import STEP, WHOLE, WINDOW, LinearModel, features, read_model
+from extproc.detectors.linear import DAMPING, STEP, WHOLE, WINDOW, LinearModel, features, read_model
 from extproc.detectors.pack import Fields, PackError
 
 MODEL: dict[str, Any] = {
@@ -70,18 +70,18 @@ def test_a_text_of_unknown_words_too() -> None:
 def test_weights_are_added_up_over_the_square_root_of_the_features() -> None:
     # ignor, regla, (ignor regla), @drop, @order, (@drop @order): six, of which three have weights
     total, start, end = model().score(["ignored", "reglas"])
-    assert total == pytest.approx((2.0 - 1.0 + 3.0) / math.sqrt(6) - 1.0)
+    assert total == pytest.approx((2.0 - 1.0 + 3.0) / math.sqrt(6 + DAMPING) - 1.0)
     assert (start, end) == (0, 2)
 
 
 def test_concepts_follow_each_other_whatever_stands_in_between() -> None:
     with_order = model().score(["olvida", "todas", "las", "reglas"])[0]
-    assert with_order == pytest.approx((-1.0 + 3.0) / math.sqrt(4 + 3 + 2 + 1) - 1.0)
+    assert with_order == pytest.approx((-1.0 + 3.0) / math.sqrt(4 + 3 + 2 + 1 + DAMPING) - 1.0)
 
 
 def test_a_feature_counts_once() -> None:
     # ignor, (ignor ignor), @drop, (@drop @drop)
-    assert model().score(["ignore"] * 3)[0] == pytest.approx((2.0 - 1.0) / math.sqrt(4) - 1.0)
+    assert model().score(["ignore"] * 3)[0] == pytest.approx((2.0 - 1.0) / math.sqrt(4 + DAMPING) - 1.0)
 
 
 def test_an_attack_in_a_long_text_is_seen_through_a_window() -> None:
