@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -52,20 +52,37 @@ class Rule:
 
 
 class _Place(NamedTuple):
-    """Tokens ``[start, end)`` of a view; only of its words, if ``words`` is set."""
+    """Tokens ``[start, end)`` of a view, or of those that ``of`` numbers. Only what is reported is looked up."""
 
     view: View
     start: int
     end: int
-    words: bool = False
+    of: _Numbering | None = None
 
     def span(self) -> tuple[int, int]:
         """Where that is in the original text."""
         spans = self.view.spans()
-        if self.words:
-            spans = [span for span, token in zip(spans, self.view.tokens, strict=True) if token[0].isalnum()]
-        inside = spans[self.start : max(self.end, self.start + 1)] or [(0, len(self.view.text))]
-        return self.view.locate(inside[0][0], inside[-1][1])
+        if not spans:
+            return self.view.locate(0, len(self.view.text))
+        first, last = self.start, max(self.end, self.start + 1) - 1
+        if self.of is not None:
+            first, last = self.of[first], self.of[last]
+        return self.view.locate(spans[first][0], spans[last][1])
+
+
+class _Numbering:
+    """The numbers that some of a view's tokens have among all of it, found when first asked for."""
+
+    __slots__ = ("_count", "_numbers")
+
+    def __init__(self, count: Callable[[], list[int]]) -> None:
+        self._count: Final = count
+        self._numbers: list[int] | None = None
+
+    def __getitem__(self, at: int) -> int:
+        if self._numbers is None:
+            self._numbers = self._count()
+        return self._numbers[at]
 
 
 class _Reading(NamedTuple):
@@ -137,7 +154,8 @@ class InjectionDetector:
         if self._model is None:
             return _Reading(rules, 0.0, _Place(view, 0, 0))
         likeness, start, end = self._model.score([token for token in tokens if token[0].isalnum()])
-        return _Reading(rules, likeness, _Place(view, start, end, words=True))
+        words = _Numbering(lambda: [at for at, token in enumerate(view.tokens) if token[0].isalnum()])
+        return _Reading(rules, likeness, _Place(view, start, end, words if end else None))
 
     def _strongest(self, view: View, tokens: Sequence[str]) -> dict[Rule, _Place]:
         """The rules of the slice with the most evidence."""
@@ -152,13 +170,13 @@ class InjectionDetector:
             evidence = sum(each.rule.evidence for each in found)
             if evidence > most:
                 best, best_start, most = found, first, evidence
-        return {each.rule: self._place(view, coded, best_start, each) for each in best}
-
-    def _place(self, view: View, coded: str, start: int, found: Found[Rule]) -> _Place:
-        if found.marks:
-            return _Place(view, start + found.start, start + found.end)
-        places = self._rulebook.places_of_words(coded, start)
-        return _Place(view, places[found.start], places[found.end - 1] + 1)
+        numbering = _Numbering(lambda: self._rulebook.places_of_words(coded, best_start))
+        return {
+            each.rule: _Place(view, best_start + each.start, best_start + each.end)
+            if each.marks
+            else _Place(view, each.start, each.end, numbering)
+            for each in best
+        }
 
 
 def _sum(reading: _Reading) -> float:
