@@ -42,7 +42,7 @@ SMALL: dict[str, Any] = {
     "window_penalty": 0.5,
     "threshold": 0.5,
     "calibration": {"evidence": [-1.0, 1.0], "odds": [-1.0, 1.0]},
-    "weights": {"9": "pear"},
+    "weights": {"27": "pear"},
     "concepts": {},
     "words": "apple",
 }
@@ -193,11 +193,11 @@ def test_compiled_rules_that_cannot_be_read_are_told(folder: Path) -> None:
 def test_a_rule_s_own_model_goes_before_that_of_its_pack(folder: Path) -> None:
     with (folder / "policy.yaml").open("a") as policy:
         policy.write("      options: {model: own.json, threshold: 0.9}\n")
-    put(folder, "own.json", weights={"9": "plum"})
+    put(folder, "own.json", weights={"27": "plum"})
     assert rules_in(folder, "pear") == []
     assert rules_in(folder, "plum") == [MODEL]
     first = revision(folder)
-    put(folder, "own.json", weights={"5": "plum"})
+    put(folder, "own.json", weights={"15": "plum"})
     assert rules_in(folder, "plum") == []
     assert revision(folder) != first
 
@@ -248,7 +248,7 @@ def test_a_change_of_nothing_but_the_model_is_put_in_force_and_a_broken_one_is_n
         assert watch.look() is None  # a change must have settled
         return watch.look()
 
-    put(folder, name, weights={"9": "plum"})
+    put(folder, name, weights={"27": "plum"})
     second = look()
     assert second.policy.revision != first.policy.revision
     assert second.policy.rules[0].detector.scan("plum").matches
@@ -256,7 +256,7 @@ def test_a_change_of_nothing_but_the_model_is_put_in_force_and_a_broken_one_is_n
 
     (folder / name).write_text("{ broken")
     assert look() is None
-    put(folder, name, weights={"9": "fig"})
+    put(folder, name, weights={"27": "fig"})
     assert look().policy.rules[0].detector.scan("fig").matches
     assert len(outcomes) == 3
     assert outcomes[0] == outcomes[2] != outcomes[1]
