@@ -50,7 +50,6 @@ _URL_SAFE: Final = str.maketrans("-_", "+/")
 
 _LONG_WORD: Final = re.compile(rf"[a-z]{{{_LONG},}}+")
 _INSIDE_WORD: Final = re.compile(r"[-._*~^+|](?<=[a-z].)[-._*~^+|]*+(?=[a-z])")
-_SPLIT_WORD: Final = re.compile(r"[a-z]+(?:[-._*~^+|]++[a-z]+)+")
 _STAND_IN_WORD: Final = re.compile(r"(?<![a-z0-9@$€£])(?=[0-9@$€£]*[a-z])(?=[a-z]*[0-9@$€£])[a-z0-9@$€£]+")
 _FREQUENT_WORDS: Final = """
     the you your this that with from what have will and are for not was all can how any his her has but its our they who
@@ -166,8 +165,11 @@ def _guesses(
         for table in (_LEET_I, _LEET_L) if "1" in odd else (_LEET_I,):  # an i or an l
             yield functools.partial(_translated, plain, table), frozenset(latin_words(odd.translate(table)))
     if _SPLIT_SIGN.search(text):
-        joined = [_INSIDE_WORD.sub("", word) for word in _SPLIT_WORD.findall(text)]
-        yield functools.partial(_substituted, _INSIDE_WORD, _nothing, text), frozenset(joined)
+        split = " ".join(filter(_SPLIT_SIGN.search, text.split()))
+        yield (
+            functools.partial(_substituted, _INSIDE_WORD, _nothing, text),
+            frozenset(latin_words(_INSIDE_WORD.sub("", split))),
+        )
     if long_words := [word for word in words if len(word) >= _LONG]:
 
         def part(word: re.Match[str]) -> str:
