@@ -17,11 +17,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from extproc.detectors.memo import Memo
 from extproc.detectors.phrases import BEGINNING, BREAK, OTHER, UNKNOWN_MARK, Atoms, Part, fits
 from extproc.detectors.words import BREAKS, LINE, is_unspaced
 
 _FIRST_CODE: Final = 0x3400  # letters, so that one short expression tells codes of words from marks
-_KNOWN_MAX: Final = 8192  # remembered words; a sender may use any number of them
 _MARKS: Final = re.compile(rf"(?:[^\w{BREAK}]|_)+")
 
 # Words that most texts have.
@@ -34,26 +34,14 @@ _COMMON: Final = frozenset(_COMMON_WORDS.split())
 R = TypeVar("R")
 
 
-class Codes(dict[str, str]):
+class Codes(Memo):
     """The code of each token, filled as tokens turn up."""
 
     def __init__(self, exact: dict[str, str], prefixes: dict[str, str], marks: Iterable[str]) -> None:
-        super().__init__(exact)
-        self.update((mark, mark) for mark in marks)
-        self.update(dict.fromkeys(BREAKS, BREAK))
-        self[LINE] = LINE
+        super().__init__({**exact, **{mark: mark for mark in marks}, **dict.fromkeys(BREAKS, BREAK), LINE: LINE})
         self._prefixes: Final = prefixes
         self._openings: Final = frozenset(prefix[:BEGINNING] for prefix in prefixes)
         self._longest: Final = max(map(len, prefixes), default=0)
-        self._named: Final = dict(self)
-
-    def __missing__(self, token: str) -> str:
-        code = self._look_up(token)
-        if len(self) - len(self._named) > _KNOWN_MAX:  # forget them all: the frequent ones are back at once
-            self.clear()
-            self.update(self._named)
-        self[token] = code
-        return code
 
     def _look_up(self, token: str) -> str:
         if token[:BEGINNING] in self._openings:

@@ -12,22 +12,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from extproc.detectors.memo import Memo
+
 _SHORTEST: Final = 4
 _SWAPPED: Final = 5
 _GAPPED: Final = 6
 _GAPPED_MAX: Final = 600  # key words, the first ones, of which a letter may be missing
 _SPOILT: Final = 2  # what vowels left out may leave of a word
-_KNOWN_MAX: Final = 16384  # remembered words; a sender may use any number of them
 _VOWELS: Final = dict.fromkeys(map(ord, "aeiou"))
 
 
-class Spelling(dict[str, str]):
+class Spelling(Memo):
     """What each word is read as, filled as words turn up. ``known`` are words that are right as they are."""
 
     def __init__(self, key_words: Iterable[str], known: Iterable[str] = ()) -> None:
-        super().__init__((word, word) for word in known)
         keys = [word for word in dict.fromkeys(key_words) if len(word) >= _SHORTEST and word.isascii()]
-        self.update((word, word) for word in keys)
+        super().__init__({word: word for word in (*known, *keys)})
         self._by_letters: Final = {_letters(word): word for word in reversed(keys) if len(word) >= _SWAPPED}
         self._by_consonants: Final = {
             left: word for word in reversed(keys) if len(left := _consonants(word)) >= _SPOILT
@@ -36,17 +36,11 @@ class Spelling(dict[str, str]):
         self._by_gap: Final = {gap: word for word in reversed(gapped) for gap in _gaps(word)}
         self._beginnings: Final = frozenset(word[0] for word in keys)
         self._longest: Final = max(map(len, keys), default=0)
-        self._named: Final = dict(self)
 
-    def __missing__(self, word: str) -> str:
-        read = self._look_up(word) or word
-        if len(self) - len(self._named) > _KNOWN_MAX:  # forget them all: the frequent ones are back at once
-            self.clear()
-            self.update(self._named)
-        self[word] = read
-        return read
+    def _look_up(self, word: str) -> str:
+        return self._right(word) or word
 
-    def _look_up(self, word: str) -> str | None:
+    def _right(self, word: str) -> str | None:
         if not _SPOILT <= len(word) <= self._longest + 1:
             return None
         spoilt = self._by_consonants.get(_consonants(word))
