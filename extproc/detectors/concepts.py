@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from extproc.detectors.memo import Memo
 from extproc.detectors.pack import Fields
 from extproc.detectors.words import UNSPACED_FROM, is_unspaced
 
 _SHORTEST: Final = 3  # of a beginning that stands for all words with it
 
 
-class Concepts(Memo):
-    """The concept of each word, empty for most, filled as words turn up. ``unspaced``: words of unspaced scripts."""
+class Concepts(dict[str, str]):
+    """The concept of each word, empty for most. The table has whole words; beginnings are looked for when asked.
+
+    ``unspaced``: those words that are of unspaced scripts.
+    """
 
     def __init__(self, fields: Fields) -> None:
         named: dict[str, str] = {}
@@ -32,7 +34,7 @@ class Concepts(Memo):
         self._first: Final = frozenset(word[:_SHORTEST] for word in self._beginnings)
         self._longest: Final = max(map(len, self._beginnings), default=0)
 
-    def _look_up(self, word: str) -> str:
+    def __missing__(self, word: str) -> str:
         if word[:_SHORTEST] not in self._first:
             return ""
         for length in range(min(len(word), self._longest), _SHORTEST - 1, -1):

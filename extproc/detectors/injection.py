@@ -14,21 +14,24 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from extproc.detectors.base import Match, Scan
+from extproc.detectors.disguises import Vocabulary
+from extproc.detectors.lexicon import CODES, WORD_CODES, WORDS, Lexicon, Tokens
 from extproc.detectors.linear import LinearModel, read_model
 from extproc.detectors.normalise import normalise
 from extproc.detectors.pack import Fields, PackError
 from extproc.detectors.phrases import Lists, Part, PhraseError, read_list, read_phrase
-from extproc.detectors.rulebook import Found, Rulebook, compile_rules
+from extproc.detectors.rulebook import Found, Rulebook, compile_rules, words_of
 from extproc.detectors.spelling import Spelling
-from extproc.detectors.views import View, Vocabulary, other_views, way_back
-from extproc.detectors.words import Unspaced, tokens_of
+from extproc.detectors.views import View, other_views, way_back
+from extproc.detectors.words import Unspaced
 
-COMPILER: Final = 2
+COMPILER: Final = 3
 """To be raised when the same phrases compile to something else."""
 MODEL: Final = "model"
 """The rule id of a match that no rule of the pack makes, but the model."""
@@ -109,12 +112,13 @@ class InjectionDetector:
         self._rulebook: Final = rulebook
         self._vocabulary: Final = vocabulary
         self._model: Final = model
-        known = rulebook.codes if model is None else [*rulebook.codes, *model.concepts]
-        self._spelling: Final = Spelling(vocabulary.words, known)
-        words = set(rulebook.unspaced)
+        known = [*rulebook.codes]
+        unspaced = [*rulebook.unspaced]
         if model is not None:
-            words.update(model.concepts.unspaced)
-        self._unspaced: Final = Unspaced(words)
+            known += model.concepts
+            unspaced += model.concepts.unspaced
+        tokens = Tokens(Spelling(vocabulary.words, known), rulebook.codes, vocabulary, model)
+        self._lexicon: Final = Lexicon(tokens, Unspaced(unspaced))
 
     def scan(self, text: str) -> Scan:
         """Look at one whole text."""
@@ -131,16 +135,15 @@ class InjectionDetector:
 
     def _views(self, text: str) -> list[View]:
         read = normalise(text)
-        plain = View(read.text, tokens_of(read.text, self._unspaced), way_back(read))
-        return [plain, *other_views(plain, text, self._vocabulary, self._unspaced)]
+        plain = View(read.text, self._lexicon.read(read.text), way_back(read))
+        return [plain, *other_views(plain, text, self._vocabulary, self._lexicon)]
 
     def study(self, text: str) -> tuple[list[list[str]], float]:
         """What training sees of a text: the words of each of its readings, and the rules' evidence."""
         views = self._views(text)
-        spelt = [[self._spelling[token] for token in view.tokens] for view in views]
-        pairs = zip(reversed(views), reversed(spelt), strict=True)
-        rules = {rule: place for view, tokens in pairs for rule, place in self._strongest(view, tokens).items()}
-        return [[token for token in tokens if token[0].isalnum()] for tokens in spelt], _evidence(rules)
+        rules = {rule: place for view in reversed(views) for rule, place in self._strongest(view).items()}
+        known = self._lexicon.tokens
+        return [[known[token].spelt for token in view.tokens if token[0].isalnum()] for view in views], _evidence(rules)
 
     def _score(self, rules: Iterable[Rule], likeness: float) -> float:
         evidence = _evidence(rules)
@@ -149,23 +152,22 @@ class InjectionDetector:
         return self._model.calibration.probability(likeness + self._model.rule_weight * evidence)
 
     def _read(self, view: View) -> _Reading:
-        tokens = list(map(self._spelling.__getitem__, view.tokens))
-        rules = self._strongest(view, tokens)
+        rules = self._strongest(view)
         if self._model is None:
             return _Reading(rules, 0.0, _Place(view, 0, 0))
-        likeness, start, end = self._model.score([token for token in tokens if token[0].isalnum()])
+        likeness, start, end = self._model.score(list(chain.from_iterable(map(WORDS, view.pieces))))
         words = _Numbering(lambda: [at for at, token in enumerate(view.tokens) if token[0].isalnum()])
         return _Reading(rules, likeness, _Place(view, start, end, words if end else None))
 
-    def _strongest(self, view: View, tokens: Sequence[str]) -> dict[Rule, _Place]:
+    def _strongest(self, view: View) -> dict[Rule, _Place]:
         """The rules of the slice with the most evidence."""
-        coded, words = self._rulebook.code(tokens)
+        coded, words = "".join(map(CODES, view.pieces)), "".join(map(WORD_CODES, view.pieces))
         best: list[Found[Rule]] = []
         best_start, most = 0, -1.0
         for start in range(0, max(len(coded) - _OVERLAP, 1), _SLICE - _OVERLAP):
             first, end = max(start - _AROUND, 0), min(start + _SLICE, len(coded))
             piece = coded[first : end + _AROUND]
-            near = words if len(piece) == len(coded) else self._rulebook.words_of(piece)
+            near = words if len(piece) == len(coded) else words_of(piece)
             found = self._rulebook.find(piece, near, start - first, len(piece) - (end - first))
             evidence = sum(each.rule.evidence for each in found)
             if evidence > most:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from itertools import accumulate, chain, pairwise, repeat
-from operator import add, sub
-from typing import Final, TypeAlias
+from operator import add, itemgetter, sub
+from typing import Final, NamedTuple, TypeAlias
+from zlib import crc32
 
 from extproc.detectors.calibration import Calibration
 from extproc.detectors.concepts import Concepts
@@ -31,7 +31,30 @@ LIKELY: Final = 4  # windows of a text that are looked at closely
 DAMPING: Final = 8  # features as if there were so many more that say nothing: one word alone is little evidence
 WHOLE: Final = 400  # words at most whose features are added up as one text
 
+# Features are whole numbers: stems and concepts have one each, and a pair has both in one, the first ahead.
+_PAIR: Final = 30  # bits
+_UNKNOWN: Final = 1 << (_PAIR - 1)  # stems that the model does not know have numbers from here on
+
 Feature: TypeAlias = "str | tuple[str, str]"
+
+
+class Word(NamedTuple):
+    """What the model sees of a word: the numbers of its stem and of its concept (0: none), by themselves and as the
+    first of a pair, and their weight."""
+
+    stem: int
+    stem_ahead: int
+    concept: int
+    concept_ahead: int
+    weight: float
+
+
+# By place: half the price of going by name.
+_STEM: Final = itemgetter(Word._fields.index("stem"))
+_STEM_AHEAD: Final = itemgetter(Word._fields.index("stem_ahead"))
+_CONCEPT: Final = itemgetter(Word._fields.index("concept"))
+_CONCEPT_AHEAD: Final = itemgetter(Word._fields.index("concept_ahead"))
+_WEIGHT: Final = itemgetter(Word._fields.index("weight"))
 
 
 def features(stems: Sequence[str], concepts: Sequence[str]) -> set[Feature]:
@@ -43,8 +66,25 @@ def features(stems: Sequence[str], concepts: Sequence[str]) -> set[Feature]:
     return found
 
 
+class _Columns(NamedTuple):
+    """The words of a text, part by part."""
+
+    stems: Sequence[int]
+    pairs: Sequence[int]
+    concepts: Sequence[int]
+    concepts_ahead: Sequence[int]
+
+    def features(self, start: int, end: int) -> set[int]:
+        """The features of words ``[start, end)``, as ``features`` has them."""
+        found = {*self.stems[start:end], *self.pairs[start : end - 1]}
+        concepts = list(filter(None, self.concepts[start:end]))
+        found.update(concepts)
+        found.update(map(add, filter(None, self.concepts_ahead[start:end]), concepts[1:]))
+        return found
+
+
 class LinearModel:
-    """Weights and how to read them. Shared; grows only in what it remembers of words.
+    """Weights and how to read them. Shared, and never changed.
 
     ``rule_weight``: what a nat of a rule's evidence counts beside the sum; ``window_penalty``: what is taken off the
     sum of a window, of which a long text has many. ``calibration`` is of both together, ``threshold`` a probability.
@@ -63,8 +103,8 @@ class LinearModel:
         threshold: float,
         words: Sequence[str] = (),
     ) -> None:
-        self._weights: Final = weights
-        self._known: Final[AbstractSet[Feature]] = weights.keys()
+        self._numbers: Final[dict[str, int]] = {}
+        self._weights: Final = {self._feature(feature): weight for feature, weight in weights.items()}
         self._intercept: Final = intercept
         self._window_penalty: Final = window_penalty
         self.concepts: Final = concepts
@@ -73,34 +113,54 @@ class LinearModel:
         self.threshold: Final = threshold
         self.words: Final = tuple(words)
 
-    def score(self, words: Sequence[str]) -> tuple[float, int, int]:
+    def _feature(self, feature: Feature) -> int:
+        numbers = self._numbers
+        if isinstance(feature, str):
+            return numbers.setdefault(feature, len(numbers) + 1)
+        first, second = feature
+        first_number = numbers.setdefault(first, len(numbers) + 1)
+        return (first_number << _PAIR) + numbers.setdefault(second, len(numbers) + 1)
+
+    def word(self, word: str) -> Word:
+        """What the model sees of a word."""
+        stem = self._number(word[:STEM])
+        concept = self._number(name) if (name := self.concepts[word]) else 0
+        weight = self._weights.get(stem, 0.0) + self._weights.get(concept, 0.0)
+        return Word(stem, stem << _PAIR, concept, concept << _PAIR, weight)
+
+    def _number(self, name: str) -> int:
+        # A text counts how many different stems it has, so unknown ones need numbers, too: the same in every process.
+        return self._numbers.get(name) or _UNKNOWN + crc32(name.encode(errors="surrogatepass")) % _UNKNOWN
+
+    def score(self, words: Sequence[Word]) -> tuple[float, int, int]:
         """The highest sum of a text's words, without marks, or of a window of them, and which words those are."""
-        stems = [word[:STEM] for word in words]
-        concepts = list(map(self.concepts.__getitem__, words))
-        best = self._sum(stems[:WHOLE], concepts[:WHOLE]), 0, len(words)
-        for start in self._likely(stems, concepts):
+        stems = list(map(_STEM, words))
+        pairs = list(map(add, map(_STEM_AHEAD, words), stems[1:]))
+        columns = _Columns(stems, pairs, list(map(_CONCEPT, words)), list(map(_CONCEPT_AHEAD, words)))
+        best = self._sum(columns.features(0, WHOLE)), 0, len(words)
+        for start in self._likely(words, pairs):
             end = start + WINDOW
-            total = self._sum(stems[start:end], concepts[start:end]) - self._window_penalty
+            total = self._sum(columns.features(start, end)) - self._window_penalty
             best = max(best, (total, start, min(end, len(words))))
         return best
 
-    def _likely(self, stems: Sequence[str], concepts: Sequence[str]) -> list[int]:
+    def _likely(self, words: Sequence[Word], pairs: Sequence[int]) -> list[int]:
         """Where the windows begin that are worth a look: those whose features, each time they occur, weigh the most."""
-        if len(stems) <= WINDOW + STEP:
+        if len(words) <= WINDOW + STEP:
             return []
-        weight, nothing = self._weights.get, repeat(0.0)
-        alone = map(add, map(weight, stems, nothing), map(weight, concepts, nothing))
-        sums = list(accumulate(map(add, alone, chain(map(weight, pairwise(stems), nothing), nothing)), initial=0.0))
-        starts = range(0, len(stems) - STEP, STEP)
+        nothing = repeat(0.0)
+        paired = chain(map(self._weights.get, pairs, nothing), nothing)
+        sums = list(accumulate(map(add, map(_WEIGHT, words), paired), initial=0.0))
+        starts = range(0, len(words) - STEP, STEP)
         ends = chain(sums[WINDOW::STEP], repeat(sums[-1]))
         weights = list(map(sub, ends, sums[::STEP][: len(starts)]))
-        return sorted(sorted(starts, key=lambda start: weights[start // STEP], reverse=True)[:LIKELY])
+        heaviest = sorted(range(len(starts)), key=weights.__getitem__, reverse=True)
+        return sorted(starts[at] for at in heaviest[:LIKELY])
 
-    def _sum(self, stems: Sequence[str], concepts: Sequence[str]) -> float:
-        found = features(stems, list(filter(None, concepts)))
+    def _sum(self, found: set[int]) -> float:
         if not found:
             return self._intercept
-        total = sum(map(self._weights.__getitem__, self._known & found))
+        total = sum(map(self._weights.__getitem__, self._weights.keys() & found))
         return total / math.sqrt(len(found) + DAMPING) + self._intercept
 
 

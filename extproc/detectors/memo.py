@@ -5,29 +5,27 @@ What lives here: the remembering and the forgetting. What must not: what is know
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
-_LEARNT_MAX: Final = 8192  # words; a sender may use any number of them
+_LEARNT_MAX: Final = 16_384  # words; a sender may use any number of them
+_LONGEST: Final = 48  # code points; what is longer hardly comes twice
+
+V = TypeVar("V")
 
 
-class Memo(dict[str, str]):
-    """A table of words. What it begins with stays; what it learns is forgotten all at once when it is too much.
+class Memo(dict[str, V]):
+    """A table of words. What it has learnt is forgotten all at once when it is too much.
 
     To be filled by one that knows: ``_look_up`` gives what stands for a word.
     """
 
-    def __init__(self, named: Mapping[str, str]) -> None:
-        super().__init__(named)
-        self._named: Final = dict(named)
-
-    def __missing__(self, word: str) -> str:
+    def __missing__(self, word: str) -> V:
         found = self._look_up(word)
-        if len(self) - len(self._named) > _LEARNT_MAX:  # the frequent ones are back at once
-            self.clear()
-            self.update(self._named)
-        self[word] = found
+        if len(word) <= _LONGEST:
+            if len(self) >= _LEARNT_MAX:  # the frequent ones are back at once
+                self.clear()
+            self[word] = found
         return found
 
-    def _look_up(self, word: str) -> str:
+    def _look_up(self, word: str) -> V:
         raise NotImplementedError

@@ -38,8 +38,9 @@ _READINGS: Final = _Readings()
 _ASCII_READINGS: Final = {point: read(chr(point)) for point in range(128)}  # one letter each
 _ASCII: Final = {point: letter.lower() for point, letter in _ASCII_READINGS.items()}
 
+_SEPARATORS: Final = " \n.-_*|/,\\~+"  # what separates the letters of a spelled-out word
+
 # A letter, a digit, what separates letters of a spelled-out word, anything else.
-_SEPARATORS: Final = " \n.-_*|/,\\~+"
 _SHAPES: Final = {
     point: "a" if chr(point).isalpha() else "0" if chr(point).isdigit() else " " if chr(point) in _SEPARATORS else "!"
     for point in range(128)
@@ -52,7 +53,9 @@ _GAP: Final = re.compile(f"{_SEPARATOR}+")
 _JAMO: Final = r"\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff"  # parts of letters, which would compose when joined
 _LONE: Final = rf"[^\W\d_{_JAMO}](?![^\W_])"
 _SPELLED: Final = re.compile(rf"(?<![^\W_]){_LONE}(?:{_SEPARATOR}++{_LONE}){{2,}}+")
+_SPELLED_SIGN: Final = re.compile(rf"[\W_][^\W\d_](?:{_SEPARATOR}++[^\W\d_]){{2}}(?![^\W_])")
 _SPACES: Final = re.compile(r"[ \n]{2,}")
+_LOOKALIKE: Final = re.compile(f"[{LOOKALIKE_SCRIPTS}]")
 _MIXED_WORD: Final = re.compile(
     f"(?<![A-Za-z{LOOKALIKE_SCRIPTS}])(?:[A-Za-z]++[{LOOKALIKE_SCRIPTS}]|[{LOOKALIKE_SCRIPTS}]++[A-Za-z])"
     f"[A-Za-z{LOOKALIKE_SCRIPTS}]*+"
@@ -130,11 +133,10 @@ def _rewrite(text: str, trail: _Trail | None) -> str:
         text = _replace(_CONTROLS, _nothing, text, trail)
     if not unicodedata.is_normalized("NFC", text):
         text = _replace(_NON_ASCII, _compose, text, trail)
-    if not latin_only or _looks_spelled(text):
+    if (not latin_only or _looks_spelled(text)) and _SPELLED_SIGN.search(" " + text):
         text = _replace(_SPELLED, _join, text, trail)
-    if "  " in text or "\n\n" in text or "\n " in text or " \n" in text:
-        text = _replace(_SPACES, _one_space, text, trail)
-    if not latin_only and _MIXED_WORD.search(text):
+    text = _single_spaces(text) if trail is None else _replace(_SPACES, _one_space, text, trail)
+    if not latin_only and _LOOKALIKE.search(text) and _MIXED_WORD.search(text):
         text = _MIXED_WORD.sub(lambda word: word[0].translate(LOOKALIKES), text)
         text = _TWIN_WORD.sub(lambda word: word[0].translate(LOOKALIKES), text)
     text = text.casefold()
@@ -202,13 +204,25 @@ def _one_space(match: re.Match[str]) -> str:
     return "\n" if "\n" in match[0] else " "
 
 
+def _single_spaces(text: str) -> str:
+    """What ``_SPACES`` and ``_one_space`` do, for less: a run is one blank, or one end of line if it has any."""
+    while "  " in text:
+        text = text.replace("  ", " ")
+    if "\n" in text:
+        text = text.replace(" \n", "\n").replace("\n ", "\n")
+        while "\n\n" in text:
+            text = text.replace("\n\n", "\n")
+    return text
+
+
 def _looks_spelled(text: str) -> bool:
     """Whether three single letters may stand in a row: what ``_SPELLED`` finds, at a tenth of its price."""
     shape = text.translate(_SHAPES)
     if " a" not in shape:
         return False
-    shape = " ".join(shape.split()) + " "
-    return " a a " in shape or " a a!" in shape
+    while "  " in shape:
+        shape = shape.replace("  ", " ")
+    return " a a " in shape or " a a!" in shape or shape.endswith(" a a")
 
 
 def _join(match: re.Match[str]) -> str:

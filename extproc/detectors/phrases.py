@@ -66,12 +66,24 @@ class PhraseError(ValueError):
     """The phrase is not of the language, or asks for too much."""
 
 
+class Opening(NamedTuple):
+    """How a match can begin: with a word of the first set and then one of the second.
+
+    The second is empty where anything can follow, and where nothing does (``ends``).
+    """
+
+    first: Atoms
+    second: Atoms = frozenset()
+    ends: bool = False
+
+
 class Part(NamedTuple):
     """A compiled piece of a phrase, a whole one, or a named list.
 
     ``needs`` are sets of words: a text that has no word of one of them cannot match. ``starts`` are the words that it
     can begin with, and marks; none if it can begin with anything. ``longest`` bounds the tokens of a match. ``marks``:
     it names marks or lines. ``may_lack`` is true of what may match nothing, ``looks`` of what never matches more.
+    ``openings`` say more of ``starts``; none where there is no more to say.
     """
 
     pieces: tuple[Piece, ...]
@@ -82,6 +94,7 @@ class Part(NamedTuple):
     marks: bool = False
     may_lack: bool = False
     looks: bool = False
+    openings: tuple[Opening, ...] = ()
 
     @property
     def one_word(self) -> Atoms | None:
@@ -141,6 +154,10 @@ def _one_of(alternatives: Sequence[Part]) -> Part:
         max(part.work for part in alternatives),
         any(part.marks for part in alternatives),
         any(part.may_lack for part in alternatives),
+        openings=(
+            *((Opening(single, ends=True),) if single else ()),
+            *(opening for part in others for opening in _openings(part)),
+        ),
     )
 
 
@@ -172,7 +189,22 @@ def _in_sequence(parts: Sequence[Part]) -> Part:
         math.prod(part.work for part in parts),
         any(part.marks for part in parts),
         all(part.may_lack for part in parts),
+        openings=tuple(_openings_in_sequence(parts)),
     )
+
+
+def _openings(part: Part) -> tuple[Opening, ...]:
+    return part.openings or (Opening(part.starts),)
+
+
+def _openings_in_sequence(parts: Sequence[Part]) -> Iterator[Opening]:
+    """Those of the first part; where that is done after a word, the next ones say how it goes on."""
+    first, *rest = [part for part in parts if not part.looks]
+    if first.may_lack:
+        return
+    following = _any_start(_first_parts(rest)) if not all(part.may_lack for part in rest) else frozenset[str]()
+    for opening in _openings(first):
+        yield opening._replace(second=following, ends=not rest) if opening.ends else opening
 
 
 def _first_parts(parts: Iterable[Part]) -> Iterator[Part]:
@@ -327,7 +359,7 @@ def _word_part(word: str) -> Part:
     if word[-1] == "*" and is_unspaced(word):
         word = word[:-1]  # where words run on, each stands for its beginning
     atoms = frozenset({word})
-    return Part((atoms,), (atoms,), atoms, 1)
+    return Part((atoms,), (atoms,), atoms, 1, openings=(Opening(atoms, ends=True),))
 
 
 def _none_before(part: Part) -> Iterator[Piece]:

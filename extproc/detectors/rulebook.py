@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from extproc.detectors.memo import Memo
 from extproc.detectors.phrases import BEGINNING, BREAK, OTHER, UNKNOWN_MARK, Atoms, Part, fits
 from extproc.detectors.words import BREAKS, LINE, is_unspaced
 
@@ -34,16 +35,19 @@ _COMMON: Final = frozenset(_COMMON_WORDS.split())
 R = TypeVar("R")
 
 
-class Codes(Memo):
-    """The code of each token, filled as tokens turn up."""
+class Codes(dict[str, str]):
+    """The code of each token. Those that are named are in the table; the others are found when asked for."""
 
     def __init__(self, exact: dict[str, str], prefixes: dict[str, str], marks: Iterable[str]) -> None:
-        super().__init__({**exact, **{mark: mark for mark in marks}, **dict.fromkeys(BREAKS, BREAK), LINE: LINE})
+        super().__init__(exact)
+        self.update(zip(marks, marks, strict=True))
+        self.update(dict.fromkeys(BREAKS, BREAK))
+        self[LINE] = LINE
         self._prefixes: Final = prefixes
         self._openings: Final = frozenset(prefix[:BEGINNING] for prefix in prefixes)
         self._longest: Final = max(map(len, prefixes), default=0)
 
-    def _look_up(self, token: str) -> str:
+    def __missing__(self, token: str) -> str:
         if token[:BEGINNING] in self._openings:
             for length in range(min(len(token), self._longest), BEGINNING - 1, -1):
                 prefix = token[:length]
@@ -63,12 +67,19 @@ class Found(NamedTuple, Generic[R]):
 
 
 class _Entry(Generic[R]):
-    """A phrase of a rule, as codes."""
+    """A phrase of a rule, as codes. ``openings``: codes that a match begins with, and those that can come second."""
 
-    __slots__ = ("_match", "_source", "marks", "needs", "order", "rule", "starts")
+    __slots__ = ("_match", "_openings", "_seconds", "_source", "marks", "needs", "order", "rule", "starts")
 
     def __init__(
-        self, order: int, rule: R, source: str, marks: bool, starts: frozenset[str], needs: tuple[int, ...]
+        self,
+        order: int,
+        rule: R,
+        source: str,
+        marks: bool,
+        starts: frozenset[str],
+        needs: tuple[int, ...],
+        openings: Sequence[tuple[str, str]],
     ) -> None:
         self.order: Final = order
         self.rule: Final = rule
@@ -76,18 +87,32 @@ class _Entry(Generic[R]):
         self.starts: Final = starts
         self.needs: Final = needs
         self._source: Final = source
+        self._openings: Final = openings
+        self._seconds: dict[str, str] = {}
         self._match: Callable[[str, int], re.Match[str] | None] | None = None
 
-    def search(self, coded: str, places: _Places) -> re.Match[str] | None:
+    def search(self, places: _Places) -> re.Match[str] | None:
         """The first match of the first code that it can begin with, in their order."""
-        match = self._match
-        if match is None:
-            match = self._match = re.compile(self._source).match
+        coded = places.coded
         for code in sorted(self.starts & places.codes):  # so that every process reports the same match
-            for place in places[code]:
-                if found := match(coded, place):
+            seconds = self._seconds.get(code)
+            if seconds is None:
+                seconds = self._seconds[code] = "".join([second for first, second in self._openings if code in first])
+            # Most phrases fail at the second word: to look at it first costs a tenth of an attempt to match.
+            at = (
+                [place for place in places[code] if coded[place + 1 : place + 2] in seconds]
+                if seconds
+                else places[code]
+            )
+            for place in at:
+                if found := self._try(coded, place):
                     return found
         return None
+
+    def _try(self, coded: str, place: int) -> re.Match[str] | None:
+        if self._match is None:
+            self._match = re.compile(self._source).match
+        return self._match(coded, place)
 
 
 class _Places(dict[str, list[int]]):
@@ -95,17 +120,17 @@ class _Places(dict[str, list[int]]):
 
     def __init__(self, coded: str, start: int, end: int) -> None:
         super().__init__()
+        self.coded: Final = coded
         self.codes: Final = frozenset(coded)
-        self._coded: Final = coded
         self._start: Final = start
         self._end: Final = end
 
     def __missing__(self, code: str) -> list[int]:
         places: list[int] = []
-        place = self._coded.find(code, self._start, self._end)
+        place = self.coded.find(code, self._start, self._end)
         while place >= 0:
             places.append(place)
-            place = self._coded.find(code, place + 1, self._end)
+            place = self.coded.find(code, place + 1, self._end)
         self[code] = places
         return places
 
@@ -121,21 +146,19 @@ class Rulebook(Generic[R]):
         self.unspaced: Final = tuple(compiled["unspaced"].split())
         codes = sorted({*compiled["words"], *compiled["prefixes"], *compiled["marks"], OTHER})
         self._bits: Final = {code: 1 << index for index, code in enumerate(codes)}
-        self._by_code: Final[dict[str, list[_Entry[R]]]] = {}
-        for order, (rule, source, marks, starts, wanted) in enumerate(compiled["phrases"]):
+        self._of_words: Final[dict[str, dict[int, _Entry[R]]]] = {}
+        self._with_marks: Final[dict[str, dict[int, _Entry[R]]]] = {}
+        for order, (rule, source, marks, starts, wanted, openings) in enumerate(compiled["phrases"]):
             needs = tuple(sum(map(self._bits.__getitem__, need)) for need in wanted[1:])
-            entry = _Entry(order, rules[rule], source, bool(marks), frozenset(starts), needs)
+            entry = _Entry(order, rules[rule], source, bool(marks), frozenset(starts), needs, openings)
+            by_code = self._with_marks if marks else self._of_words
             for code in wanted[0]:
-                self._by_code.setdefault(code, []).append(entry)
+                by_code.setdefault(code, {})[order] = entry
 
     def code(self, tokens: Iterable[str]) -> tuple[str, str]:
         """The codes of a text's tokens: of all of them, and of words and breaks only."""
         coded = "".join(map(self.codes.__getitem__, tokens))
-        return coded, self.words_of(coded)
-
-    def words_of(self, coded: str) -> str:
-        """The codes of words and breaks among those of all tokens."""
-        return _MARKS.sub("", coded)
+        return coded, words_of(coded)
 
     def places_of_words(self, coded: str, start: int) -> list[int]:
         """Where each of them stands among all, from ``start`` on."""
@@ -146,17 +169,23 @@ class Rulebook(Generic[R]):
 
         No match begins in so many tokens ``before`` it and ``behind``: they are there to be looked back and ahead at.
         """
-        present = 0
-        entries: dict[int, _Entry[R]] = {}
-        end = len(coded) - behind
-        marked = _Places(coded, before, end)
-        words_behind = len(self.words_of(coded[end:])) if behind else 0
-        places = _Places(words, len(self.words_of(coded[:before])) if before else 0, len(words) - words_behind)
-        for code in marked.codes:
-            present |= self._bits[code]
-            for entry in self._by_code.get(code, ()):
-                entries[entry.order] = entry
         found: dict[R, Found[R]] = {}
+        end = len(coded) - behind
+        last = len(words) - len(words_of(coded[end:])) if behind else len(words)
+        marked = _Places(coded, before, end)
+        places = _Places(words, len(words_of(coded[:before])) if before else 0, last)
+        present = reduce(or_, map(self._bits.__getitem__, marked.codes), 0)
+        self._find(places, present, self._of_words, found)
+        self._find(marked, present, self._with_marks, found)
+        return list(found.values())
+
+    def _find(
+        self, places: _Places, present: int, by_code: Mapping[str, dict[int, _Entry[R]]], found: dict[R, Found[R]]
+    ) -> None:
+        """Find the rules that occur in a slice and were not found yet. ``present``: the bits of its codes."""
+        entries: dict[int, _Entry[R]] = {}
+        for code in by_code.keys() & places.codes:
+            entries.update(by_code[code])
         for order in sorted(entries):  # so that every process reports the same match of a rule
             entry = entries[order]
             if entry.rule in found:
@@ -165,10 +194,13 @@ class Rulebook(Generic[R]):
                 if not need & present:
                     break
             else:
-                match = entry.search(coded, marked) if entry.marks else entry.search(words, places)
-                if match:
+                if match := entry.search(places):
                     found[entry.rule] = Found(entry.rule, *match.span(), entry.marks)
-        return list(found.values())
+
+
+def words_of(coded: str) -> str:
+    """The codes of words and breaks among those of all tokens."""
+    return _MARKS.sub("", coded)
 
 
 def compile_rules(phrases: Sequence[tuple[int, Part]]) -> dict[str, Any]:
@@ -176,14 +208,18 @@ def compile_rules(phrases: Sequence[tuple[int, Part]]) -> dict[str, Any]:
 
     ``words`` and ``prefixes`` name, for each code, the words that have it; ``unspaced`` the words of scripts without
     spaces. A phrase is its rule, its expression, whether it names marks, the codes that it can begin with, and the
-    sets of codes of each of which a text must have one, the rarest first.
+    sets of codes of each of which a text must have one, the rarest first; last come the pairs of codes that it can open
+    with, as far as they are known: those that begin it, and those that can come second then.
     """
     coding = _Coding([part for _, part in phrases])
     compiled = []
     for rule, part in phrases:
         wanted = sorted((part.starts, *part.needs), key=_commonness)
         source = "".join(map(coding.source, part.pieces))
-        compiled.append([rule, source, int(part.marks), coding.chars(part.starts), [*map(coding.chars, wanted)]])
+        openings = [] if part.marks else list(coding.openings(part))
+        compiled.append(
+            [rule, source, int(part.marks), coding.chars(part.starts), [*map(coding.chars, wanted)], openings]
+        )
     return {
         "words": _by_code((word, code) for word, code in coding.codes_of_words.items() if word[-1] != "*"),
         "prefixes": _by_code((word[:-1], code) for word, code in coding.codes_of_words.items() if word[-1] == "*"),
@@ -243,6 +279,14 @@ class _Coding:
             if words < atoms:
                 every.update(codes)
         return "".join(sorted(every))
+
+    def openings(self, part: Part) -> Iterator[list[str]]:
+        """How a match of a phrase can begin, where its first code decides on the second."""
+        free = {code for opening in part.openings if not opening.second for code in self.chars(opening.first)}
+        for opening in part.openings:
+            first = "".join(code for code in self.chars(opening.first) if code not in free)
+            if first:
+                yield [first, self.chars(opening.second)]
 
 
 def _commonness(words: Atoms) -> tuple[int, int]:

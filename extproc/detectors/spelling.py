@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from extproc.detectors.memo import Memo
-
 _SHORTEST: Final = 4
 _SWAPPED: Final = 5
 _GAPPED: Final = 6
@@ -22,12 +20,14 @@ _SPOILT: Final = 2  # what vowels left out may leave of a word
 _VOWELS: Final = dict.fromkeys(map(ord, "aeiou"))
 
 
-class Spelling(Memo):
-    """What each word is read as, filled as words turn up. ``known`` are words that are right as they are."""
+class Spelling(dict[str, str]):
+    """What each word is read as. The table has those that are right as they are, among them ``known``; the others are
+    worked out when asked for."""
 
     def __init__(self, key_words: Iterable[str], known: Iterable[str] = ()) -> None:
         keys = [word for word in dict.fromkeys(key_words) if len(word) >= _SHORTEST and word.isascii()]
-        super().__init__({word: word for word in (*known, *keys)})
+        words = [*known, *keys]
+        super().__init__(zip(words, words, strict=True))
         self._by_letters: Final = {_letters(word): word for word in reversed(keys) if len(word) >= _SWAPPED}
         self._by_consonants: Final = {
             left: word for word in reversed(keys) if len(left := _consonants(word)) >= _SPOILT
@@ -37,7 +37,7 @@ class Spelling(Memo):
         self._beginnings: Final = frozenset(word[0] for word in keys)
         self._longest: Final = max(map(len, keys), default=0)
 
-    def _look_up(self, word: str) -> str:
+    def __missing__(self, word: str) -> str:
         return self._right(word) or word
 
     def _right(self, word: str) -> str | None:

@@ -11,26 +11,41 @@ import binascii
 import bisect
 import functools
 import re
-import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import accumulate
+from functools import reduce
+from itertools import accumulate, chain
+from operator import or_
 from typing import Final, TypeAlias
 
+from extproc.detectors.disguises import (
+    FREQUENT,
+    INSIDE_WORD,
+    LEET_I,
+    LEET_L,
+    LONG,
+    LONG_WORD,
+    MIRRORED,
+    ODD,
+    ROT13,
+    ROTATED,
+    SPLIT,
+    STAND_IN,
+    Vocabulary,
+    without_symbols,
+)
+from extproc.detectors.lexicon import SIGNS, TOKENS, Lexicon, Piece
 from extproc.detectors.normalise import Alignment, Normalised, normalise, substitute
-from extproc.detectors.words import LINE, Unspaced, latin_words, spans_of, tokens_of
+from extproc.detectors.words import LINE, spans_of
 
 Locate: TypeAlias = Callable[[int, int], tuple[int, int]]
 """From ``[start, end)`` of a reading to the run of the original that it comes from."""
 _Text: TypeAlias = tuple[str, Locate]
 
-_LONG: Final = 16  # letters: encodings, and words run together, are longer; few words are
-_SIGN: Final = 5  # letters of a word that is a sign of a disguise
 _FOREIGN_MAX: Final = 2000  # code points of a text that is turned round for want of a word of any language
 _CASES: Final = 8  # Base64 changes case, or to digits, once in so many characters at least
 _SHORT: Final = 1000  # code points of a text of which every reading is looked at from end to end
 _AROUND: Final = 300  # code points on either side of what a reading changes in a longer one
-_TURNED: Final = 4  # letters of a frequent word: turned round, shorter ones are words, too
 _SIGNS: Final = 3  # words of a model that a guess must bring to light; of the pack's one is enough
 _CHANGED: Final = 4  # a guess that changes more than one word in so many needs no sign
 _READABLE: Final = 0.9  # share of printable characters that makes decoded bytes a text
@@ -48,40 +63,32 @@ _ESCAPE: Final = re.compile(r"\\[xu]\{?([0-9a-fA-F]+)\}?")
 _HEX_GLUE: Final = re.compile(r"0x|[ ,:]")
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
-_LONG_WORD: Final = re.compile(rf"[a-z]{{{_LONG},}}+")
-_INSIDE_WORD: Final = re.compile(r"[-._*~^+|](?<=[a-z].)[-._*~^+|]*+(?=[a-z])")
-_STAND_IN_WORD: Final = re.compile(r"(?<![a-z0-9@$€£])(?=[0-9@$€£]*[a-z])(?=[a-z]*[0-9@$€£])[a-z0-9@$€£]+")
-_FREQUENT_WORDS: Final = """
-    the you your this that with from what have will and are for not was all can how any his her has but its our they who
-    que los las una por para con como mas del sus der die und das ist nicht ein eine mit von den dem auf les des est une
-    pour dans qui pas sur vous nous che per non sono della nel con um uma nao dos das het van een niet zijn voor
-"""
-_FREQUENT: Final = frozenset(_FREQUENT_WORDS.split())
+_LONG_WORD: Final = re.compile(rf"[a-z]{{{LONG_WORD},}}+")
 _WORD: Final = re.compile(r"[^\W_]+")
-_LEET_SYMBOL: Final = re.compile(r"[!|+](?=[a-z0-9@$])")
-_LEET_SYMBOLS: Final = str.maketrans("!|+", "11t")
-_LEET_I: Final = str.maketrans("0123456789@$€£", "oizeasgtbgasel")
-_LEET_L: Final = str.maketrans("0123456789@$€£", "olzeasgtbgasel")
-_ROT13: Final = str.maketrans(string.ascii_lowercase, string.ascii_lowercase[13:] + string.ascii_lowercase[:13])
-# Signs that a reading is worth a try. Each begins with what few characters are, so that texts are skimmed fast.
-_STAND_IN_SIGN: Final = re.compile(r"[0-9@$€£!|+](?<=[^\W\d_].)[0-9@$€£!|+]?(?=[^\W\d_])")
-_SPLIT_SIGN: Final = re.compile(r"[-._*~^+|](?<=[a-z].)(?=[a-z])")
 _ESCAPE_SIGN: Final = re.compile(r"[%\\](?:[0-9a-fA-F]{2}|[xu][0-9a-fA-F{])")
 _PAIRS_SIGN: Final = re.compile("[0-9][0-9][ ,:]{1,2}[0-9a-fA-F]{2}[ ,:]")
-_HEX_RUN: Final = re.compile(rf"[0-9a-fA-F]{{{_LONG}}}")
+_HEX_RUN: Final = re.compile(rf"[0-9a-fA-F]{{{LONG_WORD}}}")
 _MIXED_CASE: Final = re.compile("[a-z0-9+/][A-Z]|[A-Z0-9][a-z]")  # as Base64 has all along, and words once at most
 
 
 class View:
-    """A reading of a text, normalised: its tokens, and the way back to the original."""
+    """A reading of a text, normalised: its pieces, and the way back to the original."""
 
-    __slots__ = ("_spans", "locate", "text", "tokens")
+    __slots__ = ("_spans", "_tokens", "locate", "pieces", "text")
 
-    def __init__(self, text: str, tokens: Sequence[str], locate: Locate) -> None:
+    def __init__(self, text: str, pieces: Sequence[Piece], locate: Locate) -> None:
         self.text: Final = text
-        self.tokens: Final = tokens
+        self.pieces: Final = pieces
         self.locate: Final = locate
+        self._tokens: list[str] | None = None
         self._spans: list[tuple[int, int]] | None = None
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens of the reading; put together when first asked for."""
+        if self._tokens is None:
+            self._tokens = list(chain.from_iterable(map(TOKENS, self.pieces)))
+        return self._tokens
 
     def spans(self) -> list[tuple[int, int]]:
         """Where each token stands in the reading; computed when first asked for."""
@@ -90,50 +97,35 @@ class View:
         return self._spans
 
 
-class Vocabulary:
-    """The words of attacks. The long ones, which other texts seldom hold, are the signs of a disguise; so is what
-    frequent words become when they are turned round, since that is no word. ``more`` are those of a model."""
-
-    __slots__ = ("mirrored", "plainest", "rotated", "signs", "split", "words")
-
-    def __init__(self, words: Sequence[str], more: Iterable[str] = ()) -> None:
-        self.words = (*words, *more)
-        self.signs = frozenset(word for word in self.words if len(word) >= _SIGN)
-        self.plainest = self.signs.intersection(words)
-        known = self.signs | {word for word in _FREQUENT if len(word) >= _TURNED} | {"the", "you", "all"}
-        self.mirrored = frozenset(word[::-1] for word in known) - known
-        self.rotated = frozenset(word.translate(_ROT13) for word in known) - known
-        self.split = re.compile(f"({'|'.join(sorted(map(re.escape, words), key=len, reverse=True))})").split
-
-
 def way_back(read: Normalised) -> Locate:
     """Return the way back from a normalised text; it is computed when first used."""
     alignment = functools.cache(read.alignment)
     return lambda start, end: alignment().span(start, end)
 
 
-def other_views(plain: View, original: str, vocabulary: Vocabulary, unspaced: Unspaced) -> Iterator[View]:
+def other_views(plain: View, original: str, vocabulary: Vocabulary, lexicon: Lexicon) -> Iterator[View]:
     """Give the readings of a text, other than the ``plain`` one, of which there is a sign."""
-    words = frozenset(plain.tokens)
-    for other, back in _other_texts(plain.text, words, plain.locate, original, vocabulary):
-        yield View(other, tokens_of(other, unspaced), back)
+    for other, back in _other_texts(plain, original, vocabulary):
+        yield View(other, lexicon.read(other), back)
 
 
-def _other_texts(
-    text: str, words: AbstractSet[str], locate: Locate, original: str, vocabulary: Vocabulary
-) -> Iterator[_Text]:
-    has_long_word = any(len(word) >= _LONG for word in words)
-    if _may_be_encoded(original, has_long_word=has_long_word):
+def _other_texts(plain: View, original: str, vocabulary: Vocabulary) -> Iterator[_Text]:
+    text, locate = plain.text, plain.locate
+    signs = reduce(or_, set(map(SIGNS, plain.pieces)), 0)
+    if _may_be_encoded(original, has_long_word=bool(signs & LONG)):
         yield from _decoded(original)
     # A text without one frequent word of any language is no text, unless it is turned round.
-    foreign = len(words) > 2 and len(text) <= _FOREIGN_MAX and text.isascii() and words.isdisjoint(_FREQUENT)
-    if foreign or not vocabulary.mirrored.isdisjoint(words):
+    foreign = not signs & FREQUENT and len(text) <= _FOREIGN_MAX and text.isascii() and len({*plain.tokens}) > 2
+    if foreign or signs & MIRRORED:
         yield text[::-1], lambda start, end: locate(len(text) - end, len(text) - start)
         yield _WORD.sub(lambda word: word[0][::-1], text), locate
-    if foreign or not vocabulary.rotated.isdisjoint(words):
-        yield text.translate(_ROT13), locate
+    if foreign or signs & ROTATED:
+        yield text.translate(ROT13), locate
+    if not signs & (STAND_IN | SPLIT | LONG):
+        return
+    words = {*plain.tokens}
     # Most texts with a hyphen or a digit in a word are not disguised: what is guessed must bring words to light.
-    for guess, guessed in _guesses(text, words, vocabulary):
+    for guess, guessed in _guesses(plain, signs, words, vocabulary):
         changed = guessed - words
         brought = changed & vocabulary.signs
         if len(changed) > 1 and len(changed) * _CHANGED > len(words):
@@ -148,7 +140,7 @@ def _may_be_encoded(original: str, *, has_long_word: bool) -> bool:
         return True
     if "0x" in original or _PAIRS_SIGN.search(original):
         return True
-    return has_long_word and any(len(word) >= _LONG and _looks_encoded(word) for word in original.split())
+    return has_long_word and any(_looks_encoded(word) for word in original.split() if len(word) >= LONG_WORD)
 
 
 def _looks_encoded(word: str) -> bool:
@@ -156,31 +148,32 @@ def _looks_encoded(word: str) -> bool:
 
 
 def _guesses(
-    text: str, words: AbstractSet[str], vocabulary: Vocabulary
+    plain: View, signs: int, words: AbstractSet[str], vocabulary: Vocabulary
 ) -> Iterator[tuple[Callable[[Locate], _Text], AbstractSet[str]]]:
     """What the text may be a disguise of: how to get it, and the words that it would have instead of others."""
-    if _STAND_IN_SIGN.search(text):
-        plain = _LEET_SYMBOL.sub(lambda symbol: symbol[0].translate(_LEET_SYMBOLS), text)
-        odd = " ".join(_STAND_IN_WORD.findall(plain))
-        for table in (_LEET_I, _LEET_L) if "1" in odd else (_LEET_I,):  # an i or an l
-            yield functools.partial(_translated, plain, table), frozenset(latin_words(odd.translate(table)))
-    if _SPLIT_SIGN.search(text):
-        split = " ".join(filter(_SPLIT_SIGN.search, text.split()))
-        yield (
-            functools.partial(_substituted, _INSIDE_WORD, _nothing, text),
-            frozenset(latin_words(_INSIDE_WORD.sub("", split))),
-        )
-    if long_words := [word for word in words if len(word) >= _LONG]:
+    text = plain.text
+    if signs & STAND_IN:
+        odd = [piece.guesses for piece in plain.pieces if piece.signs & ODD]
+        with_i = set(chain.from_iterable([guesses.with_i for guesses in odd]))
+        with_l = set(chain.from_iterable([guesses.with_l for guesses in odd]))
+        yield functools.partial(_letters_for_digits, text, LEET_I), with_i
+        if with_l != with_i:
+            yield functools.partial(_letters_for_digits, text, LEET_L), with_l
+    if signs & SPLIT:
+        joined = [piece.guesses.joined for piece in plain.pieces if piece.signs & SPLIT]
+        yield functools.partial(_substituted, INSIDE_WORD, _nothing, text), set(chain.from_iterable(joined))
+    if signs & LONG:
 
         def part(word: re.Match[str]) -> str:
             return " ".join(filter(None, vocabulary.split(word[0])))
 
+        long_words = [word for word in words if len(word) >= LONG_WORD]
         pieces = {piece for word in long_words for piece in vocabulary.split(word) if piece}
-        yield functools.partial(_substituted, _LONG_WORD, part, text), frozenset(pieces)
+        yield functools.partial(_substituted, _LONG_WORD, part, text), pieces
 
 
-def _translated(text: str, table: Mapping[int, int], locate: Locate) -> _Text:
-    return text.translate(table), locate
+def _letters_for_digits(text: str, table: Mapping[int, int], locate: Locate) -> _Text:
+    return without_symbols(text).translate(table), locate
 
 
 def _substituted(pattern: re.Pattern[str], rewrite: Callable[[re.Match[str]], str], text: str, locate: Locate) -> _Text:

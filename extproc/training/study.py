@@ -10,6 +10,7 @@ like all others, so they move the threshold, but no weight, word or calibration 
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -110,8 +111,9 @@ def study(task: Task, tell: Tell) -> Study:
     sums = np.zeros(count)
     for number, fold in enumerate(folds, 1):
         model = _linear(_fitted(found, texts, texts.usable & (texts.fold != fold), task.seed), concepts)
+        word = functools.cache(model.word)
         for at in np.flatnonzero(texts.fold == fold).tolist():
-            sums[at] = max(model.score(words)[0] for words in readings[at])
+            sums[at] = max(model.score(list(map(word, words)))[0] for words in readings[at])
         tell("fitting folds", number, len(folds))
     scored = Scored((sums + RULE_WEIGHT * rules).round(_DIGITS), texts.attack, texts.source)
     return Study(

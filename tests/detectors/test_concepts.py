@@ -49,14 +49,3 @@ def test_without_words_there_are_no_concepts() -> None:
 def test_a_concept_without_words_is_refused_at_its_place() -> None:
     with pytest.raises(PackError, match=r"model\.drop: must be a non-empty string"):
         Concepts(Fields({"drop": ""}, ("model",)))
-
-
-def test_any_number_of_words_is_looked_up_but_not_all_are_remembered() -> None:
-    concepts = Concepts(Fields(WORDS))
-    most = 0
-    for number in range(20_000):
-        assert concepts[f"olvida{number}"] == "@drop"
-        most = max(most, len(concepts))
-    assert most < 9_000
-    assert concepts["forget"] == "@drop"
-    assert concepts["word"] == ""

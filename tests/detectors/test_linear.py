@@ -35,6 +35,10 @@ def model(**changes: Any) -> LinearModel:
     return read_model(Fields({**MODEL, **changes}))
 
 
+def score(model: LinearModel, words: list[str]) -> tuple[float, int, int]:
+    return model.score(list(map(model.word, words)))
+
+
 def changed(place: tuple[str, ...], value: object) -> dict[str, Any]:
     """The model with one place changed, or gone if the value is None."""
     changed = copy.deepcopy(MODEL)
@@ -60,65 +64,65 @@ def test_features_are_single_and_neighbouring_stems_and_concepts() -> None:
 
 
 def test_a_text_without_words_is_worth_the_intercept() -> None:
-    assert model().score([]) == (-1.0, 0, 0)
+    assert score(model(), []) == (-1.0, 0, 0)
 
 
 def test_a_text_of_unknown_words_too() -> None:
-    assert model().score(["hello", "there"]) == (-1.0, 0, 2)
+    assert score(model(), ["hello", "there"]) == (-1.0, 0, 2)
 
 
 def test_weights_are_added_up_over_the_square_root_of_the_features() -> None:
     # ignor, regla, (ignor regla), @drop, @order, (@drop @order): six, of which three have weights
-    total, start, end = model().score(["ignored", "reglas"])
+    total, start, end = score(model(), ["ignored", "reglas"])
     assert total == pytest.approx((2.0 - 1.0 + 3.0) / math.sqrt(6 + DAMPING) - 1.0)
     assert (start, end) == (0, 2)
 
 
 def test_concepts_follow_each_other_whatever_stands_in_between() -> None:
-    with_order = model().score(["olvida", "todas", "las", "reglas"])[0]
+    with_order = score(model(), ["olvida", "todas", "las", "reglas"])[0]
     assert with_order == pytest.approx((-1.0 + 3.0) / math.sqrt(4 + 3 + 2 + 1 + DAMPING) - 1.0)
 
 
 def test_a_feature_counts_once() -> None:
     # ignor, (ignor ignor), @drop, (@drop @drop)
-    assert model().score(["ignore"] * 3)[0] == pytest.approx((2.0 - 1.0) / math.sqrt(4 + DAMPING) - 1.0)
+    assert score(model(), ["ignore"] * 3)[0] == pytest.approx((2.0 - 1.0) / math.sqrt(4 + DAMPING) - 1.0)
 
 
 def test_an_attack_in_a_long_text_is_seen_through_a_window() -> None:
     place = 7 * STEP + 4
     words = [*FILLER[:place], "ignore", "reglas", *FILLER[place:200]]
-    total, start, end = model().score(words)
+    total, start, end = score(model(), words)
     assert start <= place < end
     assert end - start == WINDOW
-    alone = model().score(words[start:end])[0]
+    alone = score(model(), words[start:end])[0]
     assert total == pytest.approx(alone - 0.25)
-    assert total > model().score(words[:40])[0]
+    assert total > score(model(), words[:40])[0]
 
 
 @pytest.mark.parametrize("place", [*range(0, 120, 7), 119])
 def test_a_window_looks_at_every_place(place: int) -> None:
     words = [*FILLER[:place], "ignore", "reglas", *FILLER[place:119]]
-    _, start, end = model(window_penalty=-10).score(words)
+    _, start, end = score(model(window_penalty=-10), words)
     assert start <= place < place + 2 <= end <= len(words)
 
 
 def test_short_texts_have_no_windows() -> None:
     words = ["ignore", *FILLER[: WINDOW + STEP - 1]]
-    assert model(window_penalty=-10).score(words)[1:] == (0, len(words))
-    assert model(window_penalty=-10).score([*words, "more"])[0] > 5
+    assert score(model(window_penalty=-10), words)[1:] == (0, len(words))
+    assert score(model(window_penalty=-10), [*words, "more"])[0] > 5
 
 
 def test_of_a_very_long_text_the_beginning_is_added_up_as_one() -> None:
-    assert model(window_penalty=100).score([*FILLER[:WHOLE], "ignore", "reglas"])[0] == pytest.approx(-1.0)
+    assert score(model(window_penalty=100), [*FILLER[:WHOLE], "ignore", "reglas"])[0] == pytest.approx(-1.0)
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["ignore", "rules", "please", "todas", "", "指令", *FILLER[:9]]), max_size=120))
 def test_the_words_named_lie_in_the_text_and_the_sum_does_not_depend_on_other_texts(words: list[str]) -> None:
-    total, start, end = SHARED.score(words)
+    total, start, end = score(SHARED, words)
     assert 0 <= start <= end <= len(words)
     assert (start < end) is bool(words)
-    assert total == pytest.approx(model().score(words)[0])
+    assert total == pytest.approx(score(model(), words)[0])
 
 
 SHARED = model()

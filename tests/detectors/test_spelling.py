@@ -78,15 +78,3 @@ def test_what_a_word_is_read_as_is_read_as_itself(words: list[str]) -> None:
     for word in words:
         assert spelling[word] in {*KEYS, word}
         assert spelling[spelling[word]] == spelling[word]
-
-
-def test_what_is_read_does_not_depend_on_what_was_read_before() -> None:
-    spelling = Spelling(KEYS)
-    words = ["ingore", "prvs", "rule", "ignore", "other"]
-    first = [spelling[word] for word in words]
-    most = 0
-    for number in range(40_000):
-        spelling[f"w{number}"]
-        most = max(most, len(spelling))
-    assert most < 17_000
-    assert [spelling[word] for word in words] == first == [Spelling(KEYS)[word] for word in words]

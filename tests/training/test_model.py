@@ -31,7 +31,9 @@ def test_the_detector_reads_back_what_was_written() -> None:
     assert read.words == ("ignore", "all")
     assert read.concepts["ignored"] == "@drop"
     features = 3 + 1 - 2 + 3  # ignor, all, "ignor all", @drop
-    assert read.score(["ignore", "all"])[0] == pytest.approx(features * 0.12345679 / math.sqrt(4 + DAMPING) - 1.5)
+    assert read.score(list(map(read.word, ["ignore", "all"])))[0] == pytest.approx(
+        features * 0.12345679 / math.sqrt(4 + DAMPING) - 1.5
+    )
 
 
 def test_the_text_does_not_depend_on_the_order_of_anything() -> None:
