@@ -13,7 +13,7 @@ document is but a small part of its features.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, pairwise, repeat
 from operator import add, itemgetter, sub
 from typing import Final, NamedTuple, TypeAlias
@@ -66,6 +66,31 @@ def features(stems: Sequence[str], concepts: Sequence[str]) -> set[Feature]:
     return found
 
 
+class Weights(dict[int, float]):
+    """The weight of each feature, by its number, and the numbers of stems and concepts."""
+
+    def __init__(self, weights: Iterable[tuple[str, str, float]] = ()) -> None:
+        """Take a stem or concept, the second one of a pair or nothing, and the weight, for each feature."""
+        super().__init__()
+        numbers = _Numbers()
+        for first, second, weight in weights:
+            self[(numbers[first] << _PAIR) + numbers[second] if second else numbers[first]] = weight
+        self._numbers: Final = numbers
+
+    def number(self, name: str) -> int:
+        """The number of a stem or concept."""
+        # A text counts how many different stems it has, so unknown ones need numbers, too: the same in every process.
+        return self._numbers.get(name) or _UNKNOWN + crc32(name.encode(errors="surrogatepass")) % _UNKNOWN
+
+
+class _Numbers(dict[str, int]):
+    """Numbers from 1 on, given out as names turn up."""
+
+    def __missing__(self, name: str) -> int:
+        self[name] = number = len(self) + 1
+        return number
+
+
 class _Columns(NamedTuple):
     """The words of a text, part by part."""
 
@@ -93,7 +118,7 @@ class LinearModel:
 
     def __init__(
         self,
-        weights: Mapping[Feature, float],
+        weights: Weights,
         intercept: float,
         concepts: Concepts,
         *,
@@ -103,8 +128,7 @@ class LinearModel:
         threshold: float,
         words: Sequence[str] = (),
     ) -> None:
-        self._numbers: Final[dict[str, int]] = {}
-        self._weights: Final = {self._feature(feature): weight for feature, weight in weights.items()}
+        self._weights: Final = weights
         self._intercept: Final = intercept
         self._window_penalty: Final = window_penalty
         self.concepts: Final = concepts
@@ -113,24 +137,12 @@ class LinearModel:
         self.threshold: Final = threshold
         self.words: Final = tuple(words)
 
-    def _feature(self, feature: Feature) -> int:
-        numbers = self._numbers
-        if isinstance(feature, str):
-            return numbers.setdefault(feature, len(numbers) + 1)
-        first, second = feature
-        first_number = numbers.setdefault(first, len(numbers) + 1)
-        return (first_number << _PAIR) + numbers.setdefault(second, len(numbers) + 1)
-
     def word(self, word: str) -> Word:
         """What the model sees of a word."""
-        stem = self._number(word[:STEM])
-        concept = self._number(name) if (name := self.concepts[word]) else 0
+        stem = self._weights.number(word[:STEM])
+        concept = self._weights.number(name) if (name := self.concepts[word]) else 0
         weight = self._weights.get(stem, 0.0) + self._weights.get(concept, 0.0)
         return Word(stem, stem << _PAIR, concept, concept << _PAIR, weight)
-
-    def _number(self, name: str) -> int:
-        # A text counts how many different stems it has, so unknown ones need numbers, too: the same in every process.
-        return self._numbers.get(name) or _UNKNOWN + crc32(name.encode(errors="surrogatepass")) % _UNKNOWN
 
     def score(self, words: Sequence[Word]) -> tuple[float, int, int]:
         """The highest sum of a text's words, without marks, or of a window of them, and which words those are."""
@@ -177,14 +189,7 @@ def read_model(fields: Fields) -> LinearModel:
     fields.string("name")
     fields.mapping("card").names()
     scale = fields.number("scale")
-    weights: dict[Feature, float] = {}
-    steps = fields.mapping("weights")
-    for step in steps.names():
-        try:
-            weight = int(step) * scale
-        except ValueError:
-            raise steps.error(step, "must be a whole number") from None
-        weights.update(zip(map(_feature, steps.string(step).split("\n")), repeat(weight)))
+    weights = Weights(_features(fields.mapping("weights"), scale))
     calibration = fields.mapping("calibration")
     evidence, odds = calibration.numbers("evidence"), calibration.numbers("odds")
     try:
@@ -208,6 +213,13 @@ def read_model(fields: Fields) -> LinearModel:
     )
 
 
-def _feature(text: str) -> Feature:
-    first, blank, second = text.partition(" ")
-    return (first, second) if blank else text
+def _features(steps: Fields, scale: float) -> Iterator[tuple[str, str, float]]:
+    """The features in a file, with their weights."""
+    for step in steps.names():
+        try:
+            weight = int(step) * scale
+        except ValueError:
+            raise steps.error(step, "must be a whole number") from None
+        for feature in steps.string(step).split("\n"):
+            first, _, second = feature.partition(" ")
+            yield first, second, weight

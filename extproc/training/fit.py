@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from sklearn.linear_model import SGDClassifier
 
 from extproc.detectors.concepts import Concepts
-from extproc.detectors.linear import DAMPING, STEM, WHOLE, Feature, features
+from extproc.detectors.linear import DAMPING, STEM, WHOLE, Feature, Weights, features
 
 CAP: Final = 1500
 KEPT: Final = 15_000  # features
@@ -43,9 +43,12 @@ class Fitted(NamedTuple):
     scale: float
     intercept: float
 
-    def weights(self) -> dict[Feature, float]:
+    def weights(self) -> Weights:
         """The weights as the model uses them."""
-        return {feature: step * self.scale for feature, step in self.steps.items()}
+        return Weights(
+            (feature, "", step * self.scale) if isinstance(feature, str) else (*feature, step * self.scale)
+            for feature, step in self.steps.items()
+        )
 
 
 def features_of(words: Sequence[str], concepts: Concepts) -> set[Feature]:
