@@ -40,6 +40,7 @@ _LEET_SYMBOLS: Final = str.maketrans("!|+", "11t")
 LEET_I: Final = str.maketrans("0123456789@$€£", "oizeasgtbgasel")
 LEET_L: Final = str.maketrans("0123456789@$€£", "olzeasgtbgasel")
 ROT13: Final = str.maketrans(string.ascii_lowercase, string.ascii_lowercase[13:] + string.ascii_lowercase[:13])
+_SIGN_CHARACTER: Final = re.compile("[0-9@$€£!|+._*~^-]")
 _STAND_IN_WORD: Final = re.compile(r"(?<![a-z0-9@$€£])(?=[0-9@$€£]*[a-z])(?=[a-z]*[0-9@$€£])[a-z0-9@$€£]+")
 _STAND_IN_SIGN: Final = re.compile(r"[0-9@$€£!|+](?<=[^\W\d_].)[0-9@$€£!|+]?(?=[^\W\d_])")
 _SPLIT_SIGN: Final = re.compile(r"[-._*~^+|](?<=[a-z].)(?=[a-z])")
@@ -85,7 +86,7 @@ class Vocabulary:
 
 def piece_signs(piece: str) -> int:
     """What a piece shows that its tokens do not."""
-    if piece.isalpha():
+    if not _SIGN_CHARACTER.search(piece):
         return 0
     plain = without_symbols(piece)
     return (

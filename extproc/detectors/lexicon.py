@@ -10,8 +10,9 @@ one look into a table takes the place of cutting, of correcting the spelling, an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from itertools import chain
-from operator import itemgetter
+from operator import itemgetter, or_
 from typing import Final, NamedTuple
 
 from extproc.detectors.disguises import NO_GUESSES, Guesses, Vocabulary, guesses_of, piece_signs
@@ -47,6 +48,9 @@ WORD_CODES: Final = itemgetter(Piece._fields.index("word_codes"))
 WORDS: Final = itemgetter(Piece._fields.index("words"))
 SIGNS: Final = itemgetter(Piece._fields.index("signs"))
 TOKENS: Final = itemgetter(Piece._fields.index("tokens"))
+_CODE_OF_TOKEN: Final = itemgetter(Token._fields.index("code"))
+_WORDS_OF_TOKEN: Final = itemgetter(Token._fields.index("words"))
+_SIGNS_OF_TOKEN: Final = itemgetter(Token._fields.index("signs"))
 
 
 class Tokens(Memo[Token]):
@@ -92,9 +96,7 @@ class Lexicon(Memo[Piece]):
             return Piece("", "", (), 0, NO_GUESSES, ())
         tokens = tuple(tokens_of(word, self._unspaced))
         known = list(map(self.tokens.__getitem__, tokens))
-        codes = "".join([token.code for token in known])
-        signs = piece_signs(word)
-        for token in known:
-            signs |= token.signs
-        words = tuple(chain.from_iterable([token.words for token in known]))
+        codes = "".join(map(_CODE_OF_TOKEN, known))
+        signs = reduce(or_, set(map(_SIGNS_OF_TOKEN, known)), piece_signs(word))
+        words = tuple(chain.from_iterable(map(_WORDS_OF_TOKEN, known)))
         return Piece(codes, words_of(codes), words, signs, guesses_of(word, signs), tokens)
