@@ -35,22 +35,22 @@ _FREQUENT_WORDS: Final = """
 _FREQUENT: Final = frozenset(_FREQUENT_WORDS.split())
 
 INSIDE_WORD: Final = re.compile(r"[-._*~^+|](?<=[a-z].)[-._*~^+|]*+(?=[a-z])")
-LEET_SYMBOL: Final = re.compile(r"[!|+](?=[a-z0-9@$])")
+_LEET_SYMBOL: Final = re.compile(r"[!|+](?=[a-z0-9@$])")
 _LEET_SYMBOLS: Final = str.maketrans("!|+", "11t")
-LEET_I: Final = str.maketrans("0123456789@$€£", "oizeasgtbgasel")
-LEET_L: Final = str.maketrans("0123456789@$€£", "olzeasgtbgasel")
+_LEET_I: Final = str.maketrans("0123456789@$€£", "oizeasgtbgasel")
+_LEET_L: Final = str.maketrans("0123456789@$€£", "olzeasgtbgasel")
 ROT13: Final = str.maketrans(string.ascii_lowercase, string.ascii_lowercase[13:] + string.ascii_lowercase[:13])
 _SIGN_CHARACTER: Final = re.compile("[0-9@$€£!|+._*~^-]")
 _STAND_IN_WORD: Final = re.compile(r"(?<![a-z0-9@$€£])(?=[0-9@$€£]*[a-z])(?=[a-z]*[0-9@$€£])[a-z0-9@$€£]+")
+_ANY_WORD: Final = re.compile(r"[a-z0-9@$€£]+")
 _STAND_IN_SIGN: Final = re.compile(r"[0-9@$€£!|+](?<=[^\W\d_].)[0-9@$€£!|+]?(?=[^\W\d_])")
 _SPLIT_SIGN: Final = re.compile(r"[-._*~^+|](?<=[a-z].)(?=[a-z])")
 
 
 class Guesses(NamedTuple):
-    """The words that a piece would have instead of its own: digits read as letters (1 as i, or as l), marks gone."""
+    """The words that a piece would have instead of its own: with letters for digits, and with marks gone."""
 
-    with_i: tuple[str, ...] = ()
-    with_l: tuple[str, ...] = ()
+    lettered: tuple[str, ...] = ()
     joined: tuple[str, ...] = ()
 
 
@@ -61,11 +61,12 @@ class Vocabulary:
     """The words of attacks. The long ones, which other texts seldom hold, are the signs of a disguise; so is what
     frequent words become when they are turned round, since that is no word. ``more`` are those of a model."""
 
-    __slots__ = ("mirrored", "plainest", "rotated", "signs", "split", "words")
+    __slots__ = ("_known", "mirrored", "plainest", "rotated", "signs", "split", "words")
 
     def __init__(self, words: Sequence[str], more: Iterable[str] = ()) -> None:
         self.words = (*words, *more)
         self.signs: Final[AbstractSet[str]] = frozenset(word for word in self.words if len(word) >= _SIGN)
+        self._known: Final = _FREQUENT.union(self.words)
         self.plainest: Final = self.signs.intersection(words)
         known = self.signs | {word for word in _FREQUENT if len(word) >= _TURNED} | {"the", "you", "all"}
         self.mirrored: Final = frozenset(word[::-1] for word in known) - known
@@ -83,6 +84,26 @@ class Vocabulary:
             | (ROTATED if token in self.rotated else 0)
         )
 
+    def letters_for_digits(self, text: str) -> str:
+        """Read digits and symbols in words as the letters that they stand for. As many characters as before."""
+        return _ANY_WORD.sub(self._lettered, without_symbols(text))
+
+    def _lettered(self, word: re.Match[str]) -> str:
+        with_i = word[0].translate(_LEET_I)  # a 1 may be an i or an l
+        if with_i in self._known or "1" not in word[0]:
+            return with_i
+        with_l = word[0].translate(_LEET_L)
+        return with_l if with_l in self._known else with_i
+
+    def guesses_of(self, piece: str, signs: int) -> Guesses:
+        """What a piece with these signs may be a disguise of."""
+        if not signs & (ODD | SPLIT):
+            return NO_GUESSES
+        return Guesses(
+            tuple(latin_words(_STAND_IN_WORD.sub(self._lettered, without_symbols(piece)))) if signs & ODD else (),
+            tuple(latin_words(INSIDE_WORD.sub("", piece))) if signs & SPLIT else (),
+        )
+
 
 def piece_signs(piece: str) -> int:
     """What a piece shows that its tokens do not."""
@@ -96,18 +117,6 @@ def piece_signs(piece: str) -> int:
     )
 
 
-def guesses_of(piece: str, signs: int) -> Guesses:
-    """What a piece with these signs may be a disguise of."""
-    if not signs & (ODD | SPLIT):
-        return NO_GUESSES
-    odd = " ".join(_STAND_IN_WORD.findall(without_symbols(piece))) if signs & ODD else ""
-    return Guesses(
-        tuple(latin_words(odd.translate(LEET_I))),
-        tuple(latin_words(odd.translate(LEET_L))),
-        tuple(latin_words(INSIDE_WORD.sub("", piece))) if signs & SPLIT else (),
-    )
-
-
 def without_symbols(text: str) -> str:
     """A text with digits in place of the symbols that stand for letters."""
-    return LEET_SYMBOL.sub(lambda symbol: symbol[0].translate(_LEET_SYMBOLS), text)
+    return _LEET_SYMBOL.sub(lambda symbol: symbol[0].translate(_LEET_SYMBOLS), text)

@@ -15,7 +15,7 @@ from itertools import chain
 from operator import itemgetter, or_
 from typing import Final, NamedTuple
 
-from extproc.detectors.disguises import NO_GUESSES, Guesses, Vocabulary, guesses_of, piece_signs
+from extproc.detectors.disguises import NO_GUESSES, Guesses, Vocabulary, piece_signs
 from extproc.detectors.linear import LinearModel, Word
 from extproc.detectors.memo import Memo
 from extproc.detectors.rulebook import words_of
@@ -66,13 +66,13 @@ class Tokens(Memo[Token]):
         super().__init__()
         self._spelling: Final = spelling
         self._codes: Final = codes
-        self._vocabulary: Final = vocabulary
+        self.vocabulary: Final = vocabulary
         self._model: Final = model
 
     def _look_up(self, word: str) -> Token:
         spelt = self._spelling[word]
         known = (self._model.word(spelt),) if self._model is not None and word[0].isalnum() else ()
-        return Token(spelt, self._codes[spelt], known, self._vocabulary.signs_of(word))
+        return Token(spelt, self._codes[spelt], known, self.vocabulary.signs_of(word))
 
 
 class Lexicon(Memo[Piece]):
@@ -99,4 +99,4 @@ class Lexicon(Memo[Piece]):
         codes = "".join(map(_CODE_OF_TOKEN, known))
         signs = reduce(or_, set(map(_SIGNS_OF_TOKEN, known)), piece_signs(word))
         words = tuple(chain.from_iterable(map(_WORDS_OF_TOKEN, known)))
-        return Piece(codes, words_of(codes), words, signs, guesses_of(word, signs), tokens)
+        return Piece(codes, words_of(codes), words, signs, self.tokens.vocabulary.guesses_of(word, signs), tokens)

@@ -11,7 +11,7 @@ import binascii
 import bisect
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from functools import reduce
 from itertools import accumulate, chain
@@ -21,8 +21,6 @@ from typing import Final, TypeAlias
 from extproc.detectors.disguises import (
     FREQUENT,
     INSIDE_WORD,
-    LEET_I,
-    LEET_L,
     LONG,
     LONG_WORD,
     MIRRORED,
@@ -32,7 +30,6 @@ from extproc.detectors.disguises import (
     SPLIT,
     STAND_IN,
     Vocabulary,
-    without_symbols,
 )
 from extproc.detectors.lexicon import SIGNS, TOKENS, Lexicon, Piece
 from extproc.detectors.normalise import Alignment, Normalised, normalise, substitute
@@ -153,12 +150,8 @@ def _guesses(
     """What the text may be a disguise of: how to get it, and the words that it would have instead of others."""
     text = plain.text
     if signs & STAND_IN:
-        odd = [piece.guesses for piece in plain.pieces if piece.signs & ODD]
-        with_i = set(chain.from_iterable([guesses.with_i for guesses in odd]))
-        with_l = set(chain.from_iterable([guesses.with_l for guesses in odd]))
-        yield functools.partial(_letters_for_digits, text, LEET_I), with_i
-        if with_l != with_i:
-            yield functools.partial(_letters_for_digits, text, LEET_L), with_l
+        lettered = [piece.guesses.lettered for piece in plain.pieces if piece.signs & ODD]
+        yield lambda locate: (vocabulary.letters_for_digits(text), locate), set(chain.from_iterable(lettered))
     if signs & SPLIT:
         joined = [piece.guesses.joined for piece in plain.pieces if piece.signs & SPLIT]
         yield functools.partial(_substituted, INSIDE_WORD, _nothing, text), set(chain.from_iterable(joined))
@@ -170,10 +163,6 @@ def _guesses(
         long_words = [word for word in words if len(word) >= LONG_WORD]
         pieces = {piece for word in long_words for piece in vocabulary.split(word) if piece}
         yield functools.partial(_substituted, _LONG_WORD, part, text), pieces
-
-
-def _letters_for_digits(text: str, table: Mapping[int, int], locate: Locate) -> _Text:
-    return without_symbols(text).translate(table), locate
 
 
 def _substituted(pattern: re.Pattern[str], rewrite: Callable[[re.Match[str]], str], text: str, locate: Locate) -> _Text:
