@@ -162,7 +162,7 @@ class Rulebook(Generic[R]):
 
     def places_of_words(self, coded: str, start: int) -> list[int]:
         """Where each of them stands among all, from ``start`` on."""
-        return [place for place in range(start, len(coded)) if not _MARKS.match(coded[place])]
+        return [place for place, code in enumerate(coded) if place >= start and (code == BREAK or code.isalnum())]
 
     def find(self, coded: str, words: str, before: int = 0, behind: int = 0) -> list[Found[R]]:
         """Find the rules that occur, each once, in the codes of a slice of a text.
